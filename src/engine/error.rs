@@ -1,0 +1,96 @@
+//! What can go wrong in the engine, told so that a caller knows what to do next.
+//!
+//! I/O errors keep their source, the file and what was being done: an operator needs all three.
+//! Never flatten one into another variant: `Corrupt` means that the bytes are wrong, `Io` that the
+//! device did not deliver them, and the two call for different actions.
+
+use std::io;
+use std::sync::Arc;
+
+/// A result of an engine call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why an engine call failed. Clones are cheap: one failure may have many waiters.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The device or file system refused. Retrying the call may help only if the cause is gone.
+    #[error("cannot {op} {file}: {source}")]
+    Io {
+        /// What was tried: "read", "write", "sync", ….
+        op: &'static str,
+        /// The file's name within the data directory.
+        file: String,
+        /// The operating system's error.
+        source: Arc<io::Error>,
+    },
+    /// Stored bytes are not what was written. Restore the file named; nothing was guessed.
+    #[error("{file} is damaged at offset {offset}: {what}")]
+    Corrupt {
+        /// The file's name within the data directory.
+        file: String,
+        /// Byte offset of the damaged block or record.
+        offset: u64,
+        /// What does not fit.
+        what: String,
+    },
+    /// The file is of a format version that this build does not know. Use the build that wrote it.
+    #[error("{file} has format version {version}, this build reads up to {supported}")]
+    UnknownFormat {
+        /// The file's name within the data directory.
+        file: String,
+        /// The version it carries.
+        version: u32,
+        /// The newest version that this build reads.
+        supported: u32,
+    },
+    /// Another process holds the data directory. Stop it, or choose another directory.
+    #[error("the data directory is in use by another process")]
+    Locked,
+    /// The disk is full: reads go on, writes are refused until there is room again.
+    #[error("no space left on the device: writes are refused until there is room")]
+    NoSpace,
+    /// A log write or sync failed. Whether unacknowledged writes survive is unknown; restart.
+    #[error("the log could not be written ({0}); outcome unknown, restart the database")]
+    Failed(Arc<str>),
+    /// A key, value or batch past its limit, or an empty key. Nothing was written.
+    #[error("{what} of {size} bytes: at least {min} and at most {max} are allowed")]
+    Size {
+        /// "a key", "a value", "a batch".
+        what: &'static str,
+        /// Its size in bytes.
+        size: usize,
+        /// The least allowed, in bytes.
+        min: usize,
+        /// The most allowed, in bytes.
+        max: usize,
+    },
+    /// The database has been closed.
+    #[error("the database is closed")]
+    Closed,
+    /// An option has a value that cannot work.
+    #[error("{0}")]
+    InvalidOption(String),
+}
+
+impl Error {
+    /// Wraps an I/O error with what was tried on which file.
+    pub(crate) fn io(op: &'static str, file: &str, source: io::Error) -> Self {
+        Error::Io { op, file: file.to_owned(), source: Arc::new(source) }
+    }
+
+    /// Damage in `file` at `offset`.
+    pub(crate) fn corrupt(file: &str, offset: u64, what: impl Into<String>) -> Self {
+        Error::Corrupt { file: file.to_owned(), offset, what: what.into() }
+    }
+
+    /// Whether the cause is a full disk or quota, which can pass by itself.
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Error::NoSpace => true,
+            Error::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+}

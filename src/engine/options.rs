@@ -1,0 +1,115 @@
+//! What an engine is opened with: tunables ([`Options`]) and the outside world ([`Environment`]).
+//!
+//! Clock, randomness, storage and scheduling are passed in, so that a test can run the whole engine
+//! on one thread with virtual time on a storage that crashes. Nothing below may reach around them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::error::{Error, Result};
+use super::storage::{Storage, disk::DiskStorage};
+
+/// When a write counts as committed, and so when its `OK` may leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// After the sync that covers it: it survives a power cut.
+    #[default]
+    Always,
+    /// After it was handed to the operating system, which is told to sync once a second: a killed
+    /// process loses nothing, a power cut loses up to about a second.
+    EverySecond,
+    /// After it was handed to the operating system, which syncs when it likes.
+    Os,
+}
+
+/// Who runs the commit and background steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scheduling {
+    /// The engine's own threads.
+    #[default]
+    Threads,
+    /// The caller: blocking calls do the work themselves, in a fixed order, on the calling thread.
+    /// For tests and simulation.
+    Manual,
+}
+
+/// Tunables of an engine. `Options::default()` suits a server with 256 MiB to spend.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Memory for memtables, in bytes: one is written while up to two are flushed; a quarter each.
+    pub memory_bytes: usize,
+    /// When a write counts as committed.
+    pub durability: Durability,
+    /// Size of a log segment, in bytes, a multiple of 4,096. Bounds the largest batch.
+    pub wal_segment_bytes: usize,
+    /// Size at which a compaction starts the next output table, in bytes.
+    pub table_bytes: usize,
+    /// Tables in level 0 that start a merge by themselves.
+    pub level0_tables: usize,
+    /// Who runs the commit and background steps.
+    pub scheduling: Scheduling,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            memory_bytes: 256 << 20,
+            durability: Durability::Always,
+            wal_segment_bytes: 64 << 20,
+            table_bytes: 64 << 20,
+            level0_tables: 4,
+            scheduling: Scheduling::Threads,
+        }
+    }
+}
+
+/// The wall clock, as far as the engine needs it.
+pub trait Clock: Send + Sync + 'static {
+    /// Milliseconds since the Unix epoch.
+    fn now_ms(&self) -> u64;
+}
+
+/// The system's clock.
+#[derive(Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_ms(&self) -> u64 {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// The outside world as the engine sees it.
+#[derive(Clone)]
+pub struct Environment {
+    /// Where the files are.
+    pub storage: Arc<dyn Storage>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// A source of random numbers, for log epochs.
+    pub random: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl Environment {
+    /// The real world, with the data in the directory `path`.
+    ///
+    /// # Errors
+    /// `Io` if the path cannot be used as a directory.
+    pub fn disk(path: &Path) -> Result<Self> {
+        let storage = DiskStorage::new(path).map_err(|e| Error::io("open", "directory", e))?;
+        Ok(Environment {
+            storage: Arc::new(storage),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(random_u64),
+        })
+    }
+}
+
+/// A random number from the operating system, by way of the standard library's hash keys.
+fn random_u64() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}

@@ -1,0 +1,69 @@
+//! The seam between the engine and the device: every byte that the engine keeps goes through
+//! [`Storage`] and [`File`].
+//!
+//! A storage is one flat directory. Two implementations: [`disk`], the real one, and [`sim`], a
+//! seeded one that can lose power, tear sectors and fail any call. What a caller may rely on, on
+//! both: bytes are durable only after a sync of their file returned, a name is durable only after
+//! [`Storage::sync_dir`] returned, and after a failed sync nothing is known about what was unsynced.
+//! An implementation must never retry a failed sync or hide an error.
+
+use std::io;
+use std::sync::Arc;
+
+pub mod disk;
+pub mod sim;
+
+/// One flat directory of files. All names are plain file names within it.
+pub trait Storage: Send + Sync + 'static {
+    /// Creates the directory if it is missing (its parent is synced) and takes the exclusive lock,
+    /// held until the returned guard is dropped. `ErrorKind::WouldBlock` means that another process
+    /// (or another open of the same simulated storage) holds it.
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>>;
+
+    /// The names of all files, in no order.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Opens an existing file for reading and overwriting.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>>;
+
+    /// Creates a file that must not exist, for writing and reading. Durable as a name only after
+    /// [`Storage::sync_dir`].
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;
+
+    /// Reads a whole file as the device holds it, not as the page cache does: after a failed sync
+    /// the two can differ (the kernel drops the error with the dirty bit). Bytes that a killed
+    /// process wrote and the system still holds count as on the device, and are made durable.
+    fn read_from_device(&self, name: &str) -> io::Result<Vec<u8>>;
+
+    /// Renames within the directory, replacing a file that has the new name.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a name. Open handles go on reading the file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes creations, renames and removals durable.
+    fn sync_dir(&self) -> io::Result<()>;
+
+    /// Free bytes that this process may still fill.
+    fn free_bytes(&self) -> io::Result<u64>;
+}
+
+/// An open file with positioned reads and writes.
+pub trait File: Send + Sync {
+    /// Fills `buf` from `offset`; `ErrorKind::UnexpectedEof` if the file ends before.
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// As [`File::read_exact_at`], but answers `ErrorKind::WouldBlock` where the bytes are not in
+    /// memory (or the system cannot tell).
+    fn try_read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Writes all of `buf` at `offset`, growing the file if needed. On an error any part of it may
+    /// have been written.
+    fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Makes the file's bytes and its length durable.
+    fn sync(&self) -> io::Result<()>;
+
+    /// The file's length in bytes.
+    fn len(&self) -> io::Result<u64>;
+}

@@ -1,0 +1,12 @@
+//! Chronos: a persistent key-value server, durable by default and larger than memory.
+//!
+//! Three layers that know as little of each other as they can: [`engine`] keeps the data and is a
+//! library of its own; [`parser`] turns bytes into commands and replies into bytes and does no I/O;
+//! [`server`] owns the sockets and is the only place where the two meet. [`client`] is the blocking
+//! side of the text protocol, for the bundled client and the load tester.
+//! `tests/tidy.rs` keeps the directions.
+
+pub mod client;
+pub mod engine;
+pub mod parser;
+pub mod server;
