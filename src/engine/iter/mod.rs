@@ -1,10 +1,8 @@
 //! Ordered walks over entries: what memtables, tables and merges have in common.
 //!
-//! Entries come by key, and within a key newest first ([`compare_entries`]). An iterator lends its
+//! Entries come by key, and within a key newest first (`compare_entries`). An iterator lends its
 //! entries: a walk over millions of them copies nothing unless its caller does. Damage met on the
 //! way is an error and ends the walk: it is never skipped and never looks like the end.
-//!
-//! [`compare_entries`]: super::key::compare_entries
 
 use super::error::Result;
 use super::key::{Kind, Seq};
