@@ -7,24 +7,12 @@ use super::*;
 use crate::engine::error::{Error, Result};
 use crate::engine::filename;
 use crate::engine::iter::EntryIter;
-use crate::engine::iter::testing::{Owned, borrowed, collect};
+use crate::engine::iter::testing::{Owned, Random, borrowed, collect};
 use crate::engine::key::compare_entries;
 use crate::engine::storage::Storage;
 use crate::engine::storage::sim::{FaultKind, SimStorage, Survival, Times};
 
 const ID: u64 = 12;
-
-/// A small seeded generator (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 fn put(key: &str, seq: Seq, value: &str) -> Owned {
     (key.as_bytes().to_vec(), seq, Kind::Put, value.as_bytes().to_vec())
@@ -110,6 +98,17 @@ fn versions_of_one_key_straddle_blocks_and_index_blocks() {
     }
     assert_eq!(collect(table.iter()).unwrap(), entries);
     table.verify().unwrap();
+}
+
+#[test]
+fn tables_are_shared_and_walks_are_sent_between_threads() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    let entries = [put("a", 1, "x")];
+    let (_, table) = built(&entries);
+    shared(&table);
+    let walk: Box<dyn EntryIter + Send> = Box::new(table.iter());
+    let walked = std::thread::spawn(move || collect(walk).unwrap()).join().unwrap();
+    assert_eq!(walked, entries);
 }
 
 #[test]
