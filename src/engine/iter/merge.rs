@@ -12,10 +12,10 @@ use crate::engine::error::{Error, Result};
 use crate::engine::key::compare_entries;
 
 /// An input of a merge.
-pub type Input = Box<dyn EntryIter + Send>;
+pub(crate) type Input = Box<dyn EntryIter + Send>;
 
 /// The entries of all inputs in order.
-pub struct MergeIter {
+pub(crate) struct MergeIter {
     inputs: Vec<Input>,
     /// A heap of the inputs that stand on an entry, the least first.
     heap: Vec<usize>,
@@ -31,7 +31,7 @@ enum Progress {
 
 impl MergeIter {
     /// Merges `inputs`, each of them in order and not yet advanced.
-    pub fn new(inputs: Vec<Input>) -> Self {
+    pub(crate) fn new(inputs: Vec<Input>) -> Self {
         let heap = Vec::with_capacity(inputs.len());
         MergeIter { inputs, heap, progress: Progress::New }
     }

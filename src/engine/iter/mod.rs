@@ -7,27 +7,27 @@
 mod merge;
 mod visible;
 
-pub use self::merge::{Input, MergeIter};
-pub use self::visible::VisibleIter;
+pub(crate) use self::merge::{Input, MergeIter};
+pub(crate) use self::visible::VisibleIter;
 
 use super::error::Result;
 use super::key::{Kind, Seq};
 
 /// One version of one key, borrowed from where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// The key.
-    pub key: &'a [u8],
+    pub(crate) key: &'a [u8],
     /// The version's sequence number.
-    pub seq: Seq,
+    pub(crate) seq: Seq,
     /// What the version says.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The value; empty for a tombstone.
-    pub value: &'a [u8],
+    pub(crate) value: &'a [u8],
 }
 
 /// Entries in order (key, then newest first).
-pub trait EntryIter {
+pub(crate) trait EntryIter {
     /// Moves to the next entry (the first, on the first call); false at the end, and ever after.
     ///
     /// # Errors

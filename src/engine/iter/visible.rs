@@ -9,7 +9,7 @@ use crate::engine::error::Result;
 use crate::engine::key::{Kind, Seq};
 
 /// The visible entries of another iterator, in its order.
-pub struct VisibleIter<I> {
+pub(crate) struct VisibleIter<I> {
     inner: I,
     oldest_snapshot: Seq,
     drop_tombstones: bool,
@@ -22,7 +22,7 @@ impl<I: EntryIter> VisibleIter<I> {
     /// Filters `inner` for readers at `oldest_snapshot` and later; `Seq::MAX` means that there are
     /// no snapshots. `drop_tombstones` only where no older version of any of these keys exists
     /// outside `inner`: otherwise it would come back.
-    pub fn new(inner: I, oldest_snapshot: Seq, drop_tombstones: bool) -> Self {
+    pub(crate) fn new(inner: I, oldest_snapshot: Seq, drop_tombstones: bool) -> Self {
         VisibleIter {
             inner,
             oldest_snapshot,

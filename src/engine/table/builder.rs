@@ -25,7 +25,7 @@ const INDEX_BLOCK_BYTES: usize = 4 << 10;
 const WRITE_BYTES: usize = 256 << 10;
 
 /// Builds one table.
-pub struct TableBuilder {
+pub(crate) struct TableBuilder {
     sink: Sink,
     data: BlockBuilder,
     index: IndexBuilder,
@@ -38,7 +38,7 @@ impl TableBuilder {
     ///
     /// # Errors
     /// `Io`.
-    pub fn new(storage: &dyn Storage, id: u64) -> Result<Self> {
+    pub(crate) fn new(storage: &dyn Storage, id: u64) -> Result<Self> {
         let name = filename::table(id);
         let file = storage.create(&name).map_err(|e| Error::io("create", &name, e))?;
         Ok(TableBuilder {
@@ -54,7 +54,7 @@ impl TableBuilder {
     ///
     /// # Errors
     /// `Io`; `Corrupt` if the entry does not come after the last one: then its source is damaged.
-    pub fn add(&mut self, entry: Entry<'_>) -> Result<()> {
+    pub(crate) fn add(&mut self, entry: Entry<'_>) -> Result<()> {
         let is_first = self.is_empty();
         let (last_key, last_seq) = self.data.last();
         if !is_first && compare_entries((last_key, last_seq), (entry.key, entry.seq)).is_ge() {
@@ -73,13 +73,13 @@ impl TableBuilder {
     }
 
     /// The bytes that the file's data blocks take so far.
-    pub fn file_bytes(&self) -> u64 {
+    pub(crate) fn file_bytes(&self) -> u64 {
         let unfinished = if self.data.is_empty() { 0 } else { self.data.size() as u64 };
         self.sink.position() + unfinished
     }
 
     /// Whether nothing has been added.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.properties.entry_count == 0
     }
 
@@ -87,7 +87,7 @@ impl TableBuilder {
     ///
     /// # Errors
     /// `Io`; `Corrupt` if the table is empty, which no reader would accept.
-    pub fn finish(mut self) -> Result<TableMeta> {
+    pub(crate) fn finish(mut self) -> Result<TableMeta> {
         if self.is_empty() {
             return Err(Error::corrupt(&self.sink.name, 0, "a table needs an entry"));
         }

@@ -14,7 +14,7 @@ use crate::engine::key::{Kind, Seq};
 pub(super) const MAGIC: [u8; 8] = *b"CHRNTABL";
 
 /// The format version that this build writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 1;
 
 /// Bytes behind every block: the compression and the checksum.
 pub(super) const TRAILER_BYTES: usize = 5;

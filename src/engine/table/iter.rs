@@ -17,7 +17,7 @@ use crate::engine::iter::{Entry, EntryIter};
 const READ_AHEAD_BYTES: usize = 256 << 10;
 
 /// The entries of a table, in order.
-pub struct TableIter<T: Deref<Target = Table> = Arc<Table>> {
+pub(crate) struct TableIter<T: Deref<Target = Table> = Arc<Table>> {
     table: T,
     top: BlockCursor,
     index: Level,

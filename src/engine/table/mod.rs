@@ -20,40 +20,38 @@ mod tests;
 
 use super::key::{Kind, Seq};
 
-pub use self::builder::TableBuilder;
-pub use self::format::FORMAT_VERSION;
-pub use self::iter::TableIter;
-pub use self::reader::Table;
+pub(crate) use self::builder::TableBuilder;
+pub(crate) use self::reader::Table;
 
 /// The size that a data block does not exceed, in bytes, unless it holds a single larger entry.
-pub const BLOCK_BYTES: usize = 16 << 10;
+pub(crate) const BLOCK_BYTES: usize = 16 << 10;
 
 /// What the manifest keeps about a table: enough to place it, and to tell whether the file is it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableMeta {
+pub(crate) struct TableMeta {
     /// The file's id; see `filename::table`.
-    pub id: u64,
+    pub(crate) id: u64,
     /// The file's length in bytes.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// The first key.
-    pub smallest: Vec<u8>,
+    pub(crate) smallest: Vec<u8>,
     /// The last key.
-    pub largest: Vec<u8>,
+    pub(crate) largest: Vec<u8>,
     /// The lowest sequence number.
-    pub min_seq: Seq,
+    pub(crate) min_seq: Seq,
     /// The highest sequence number.
-    pub max_seq: Seq,
+    pub(crate) max_seq: Seq,
     /// How many entries, tombstones included.
-    pub entries: u64,
+    pub(crate) entries: u64,
     /// How many of them are tombstones.
-    pub tombstones: u64,
+    pub(crate) tombstones: u64,
     /// CRC32C of the whole file.
-    pub checksum: u32,
+    pub(crate) checksum: u32,
 }
 
 /// Whether a read may wait for the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadMode {
+pub(crate) enum ReadMode {
     /// It may.
     Blocking,
     /// It may not: what is not in memory is [`Read::WouldBlock`].
@@ -62,7 +60,7 @@ pub enum ReadMode {
 
 /// The outcome of a read that may have been forbidden to wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Read<T> {
+pub(crate) enum Read<T> {
     /// The answer.
     Done(T),
     /// The bytes are not in memory: nothing is known yet.
@@ -71,11 +69,11 @@ pub enum Read<T> {
 
 /// One version of a key, as a table holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version {
+pub(crate) struct Version {
     /// Its sequence number.
-    pub seq: Seq,
+    pub(crate) seq: Seq,
     /// What it says.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The value; empty for a tombstone.
-    pub value: Vec<u8>,
+    pub(crate) value: Vec<u8>,
 }

@@ -25,7 +25,7 @@ use crate::engine::storage::{File, Storage};
 const VERIFY_CHUNK_BYTES: usize = 1 << 20;
 
 /// An open table.
-pub struct Table {
+pub(crate) struct Table {
     file: Arc<dyn File>,
     name: String,
     meta: TableMeta,
@@ -40,7 +40,7 @@ impl Table {
     ///
     /// # Errors
     /// `Io`, `Corrupt` or `UnknownFormat`.
-    pub fn open(storage: &dyn Storage, meta: &TableMeta) -> Result<Table> {
+    pub(crate) fn open(storage: &dyn Storage, meta: &TableMeta) -> Result<Table> {
         let name = filename::table(meta.id);
         let file = storage.open(&name).map_err(|e| Error::io("open", &name, e))?;
         let source = Source { file: &*file, name: &name, id: meta.id, bytes: meta.bytes };
@@ -57,12 +57,12 @@ impl Table {
     }
 
     /// What the table was opened with.
-    pub fn meta(&self) -> &TableMeta {
+    pub(crate) fn meta(&self) -> &TableMeta {
         &self.meta
     }
 
     /// Whether the table may hold `key`; "no" is certain. In memory only.
-    pub fn may_contain(&self, key: &[u8]) -> bool {
+    pub(crate) fn may_contain(&self, key: &[u8]) -> bool {
         let in_range = *self.meta.smallest <= *key && *key <= *self.meta.largest;
         in_range && self.filter.may_contain(key)
     }
@@ -71,7 +71,12 @@ impl Table {
     ///
     /// # Errors
     /// `Io` or `Corrupt`: never answered as a miss.
-    pub fn get(&self, key: &[u8], snapshot: Seq, mode: ReadMode) -> Result<Read<Option<Version>>> {
+    pub(crate) fn get(
+        &self,
+        key: &[u8],
+        snapshot: Seq,
+        mode: ReadMode,
+    ) -> Result<Read<Option<Version>>> {
         if snapshot < self.meta.min_seq || !self.may_contain(key) {
             return Ok(Read::Done(None));
         }
@@ -93,7 +98,7 @@ impl Table {
     }
 
     /// All entries in order.
-    pub fn iter(self: &Arc<Self>) -> TableIter {
+    pub(crate) fn iter(self: &Arc<Self>) -> TableIter {
         TableIter::new(Arc::clone(self))
     }
 
@@ -102,7 +107,7 @@ impl Table {
     ///
     /// # Errors
     /// `Io` or `Corrupt`.
-    pub fn verify(&self) -> Result<()> {
+    pub(crate) fn verify(&self) -> Result<()> {
         self.verify_checksum()?;
         let (mut found, mut last_key) = (Properties::none(), Vec::new());
         let mut iter = TableIter::new(self);
