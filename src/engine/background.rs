@@ -156,7 +156,7 @@ impl Inner {
             match self.step() {
                 Ok(true) => self.recovered(),
                 Ok(false) => return self.recovered(),
-                Err(error) => return self.take_error(error),
+                Err(error) => return self.take_error(&error),
             }
         }
     }
@@ -175,10 +175,10 @@ impl Inner {
     }
 
     /// Enters the state that an error calls for.
-    fn take_error(&self, error: Error) {
-        match &error {
+    fn take_error(&self, error: &Error) {
+        match error {
             Error::Closed | Error::Failed(_) => {}
-            Error::Corrupt { .. } | Error::Io { op: "read", .. } => self.note_damage(&error),
+            Error::Corrupt { .. } | Error::Io { op: "read", .. } => self.note_damage(error),
             error if error.is_no_space() => {
                 let needed = self.options.room_bytes();
                 tracing::error!(%error, needed, "no space left; writes are refused until there is");
@@ -189,7 +189,7 @@ impl Inner {
                 self.commit.fail(error.clone());
             }
         }
-        self.refuse_compactions(&error);
+        self.refuse_compactions(error);
         self.signal.notify();
     }
 

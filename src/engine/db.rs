@@ -119,12 +119,16 @@ impl Engine {
     /// # Errors
     /// `Corrupt` or `Io` where the value cannot be read, `Failed` if it may not survive.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let (value, seq) = match self.inner.lookup_shared(key)? {
-            (Some(found), _) => found,
-            (None, table_read) => return table_read.map_or(Ok(None), |read| read.run()),
-        };
-        self.inner.wait_durable(seq)?;
-        Ok(value)
+        let memory = read(&self.inner.memory);
+        if let Some(found) = memory.get(key, self.inner.readable_seq()) {
+            let (value, seq) = (found.value.map(<[u8]>::to_vec), found.seq);
+            drop(memory);
+            self.inner.wait_durable(seq)?;
+            return Ok(value);
+        }
+        let read = self.inner.table_read(&memory.version, key);
+        drop(memory);
+        read.run()
     }
 
     /// Stores `value` at `key`; durable when it returns.
@@ -400,21 +404,6 @@ impl Inner {
     /// known to be durable.
     fn readable_seq(&self) -> Seq {
         if self.commit.failure().is_some() { self.commit.durable_seq() } else { Seq::MAX }
-    }
-
-    /// A lookup under the shared lock: what memory holds, or else a read of the tables.
-    #[expect(clippy::type_complexity, reason = "local to `get`, where both halves are taken apart")]
-    fn lookup_shared(
-        self: &Arc<Self>,
-        key: &[u8],
-    ) -> Result<(Option<(Option<Vec<u8>>, Seq)>, Option<TableRead>)> {
-        let memory = read(&self.memory);
-        if let Some(found) = memory.get(key, self.readable_seq()) {
-            return Ok((Some((found.value.map(<[u8]>::to_vec), found.seq)), None));
-        }
-        let version = &memory.version;
-        let read = version.may_contain(key).then(|| self.table_read(version, key));
-        Ok((None, read))
     }
 
     fn table_read(self: &Arc<Self>, version: &Arc<Version>, key: &[u8]) -> TableRead {

@@ -21,7 +21,9 @@ struct History {
 impl History {
     fn attempt(&mut self, writes: &[Write]) {
         let mut next = self.states.last().unwrap().clone();
-        writes.iter().for_each(|operation| apply(&mut next, operation));
+        for operation in writes {
+            apply(&mut next, operation);
+        }
         self.states.push(next);
     }
 

@@ -47,7 +47,7 @@ pub(crate) fn open(storage: impl Storage, seed: u64) -> Result<Engine> {
     Ok(Engine::open(world(storage, seed), tiny(Scheduling::Manual))?.0)
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, good enough to choose operations.
+/// `SplitMix64` (Steele, Lea, Flood 2014): small, seeded, good enough to choose operations.
 pub(crate) struct Random(pub u64);
 
 impl Random {

@@ -76,11 +76,6 @@ impl Version {
         })
     }
 
-    /// Whether some table may hold `key`, as far as memory tells.
-    pub(crate) fn may_contain(&self, key: &[u8]) -> bool {
-        self.candidates(key).any(|table| table.may_contain(key))
-    }
-
     /// The newest version of `key` that is not newer than `snapshot`.
     pub(crate) fn get(
         &self,

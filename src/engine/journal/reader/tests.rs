@@ -26,7 +26,7 @@ fn header() -> Header {
 fn journal(payloads: &[&[u8]], synced: bool, seal: bool) -> Vec<u8> {
     let storage = SimStorage::new(1);
     let file = storage.create(NAME).unwrap();
-    file.write_all_at(&[0; 16 * BLOCK_BYTES], 0).unwrap();
+    file.write_all_at(&vec![0; 16 * BLOCK_BYTES], 0).unwrap();
     let mut writer = JournalWriter::start(file, NAME.into(), &header()).unwrap();
     for (seq, payload) in (10..).zip(payloads) {
         let mut buffer = GroupBuffer::new();
