@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::*;
+use crate::engine::documented::documented;
 use crate::engine::error::{Error, Result};
 use crate::engine::filename;
 use crate::engine::iter::EntryIter;
@@ -343,26 +344,12 @@ fn example() -> Vec<Owned> {
     vec![put("apple", 3, "red"), put("apple", 1, "green"), delete("apricot", 2)]
 }
 
-/// Reads a hex dump: lines of `offset: bytes ; what they are`.
-fn parse_dump(dump: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for line in dump.lines().filter(|line| !line.trim().is_empty()) {
-        let (offset, rest) = line.split_once(':').expect("an offset");
-        assert_eq!(u64::from_str_radix(offset.trim(), 16), Ok(bytes.len() as u64), "{line}");
-        let hex = rest.split(';').next().unwrap_or_default().split_whitespace();
-        bytes.extend(hex.map(|byte| u8::from_str_radix(byte, 16).expect("a byte")));
-    }
-    bytes
-}
-
 #[test]
 fn the_documented_bytes_are_the_bytes_written() {
     let storage = SimStorage::new(1);
     let meta = build(&storage, ID, &example());
     let written = storage.read_file(&filename::table(ID)).unwrap();
-    let document = include_str!("../../../docs/format.md");
-    let (_, dump) = document.split_once("```hex-table\n").expect("the example");
-    let documented = parse_dump(dump.split("```").next().unwrap_or_default());
+    let documented = documented("hex-table");
     assert_eq!(documented, written);
     storage.write_file(&filename::table(ID), &documented).unwrap();
     use_fully(&storage, &meta, &example()).unwrap();
