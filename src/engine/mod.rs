@@ -7,6 +7,7 @@
 pub mod coding;
 mod db;
 mod error;
+pub mod filename;
 pub mod iter;
 mod key;
 mod options;

@@ -1,40 +1,290 @@
-//! Not built yet.
-#![expect(clippy::todo, unused_variables, missing_docs, reason = "skeleton")]
+//! The real storage: one directory of a local file system.
+//!
+//! Errors pass through as the system gives them, with two exceptions: an interrupted call is made
+//! again, and a cached read that the system cannot answer from memory becomes `WouldBlock`. A
+//! failed sync is never made again: the kernel may have marked the pages clean, so that a second
+//! sync would succeed with the data gone.
+
+use std::fs::{self, File as OsFile, OpenOptions};
+use std::io::{self, ErrorKind, IoSliceMut};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FlockOperation, OFlags, flock, statvfs};
+use rustix::io::{ReadWriteFlags, preadv2, retry_on_intr};
+
 use super::{File, Storage};
-use std::{io, path::Path, sync::Arc};
-/// The real storage.
-pub struct DiskStorage {}
+
+/// The name of the file that is locked; it stays empty and is never removed.
+const LOCK_NAME: &str = "LOCK";
+
+/// Alignment of direct reads, in bytes: memory, offset and length. Enough for every common device.
+const DIRECT_ALIGNMENT: usize = 4 << 10;
+
+/// Size of one direct read, in bytes.
+const DIRECT_CHUNK_BYTES: usize = 1 << 20;
+
+/// A directory on disk.
+#[derive(Debug)]
+pub struct DiskStorage {
+    path: PathBuf,
+}
+
 impl DiskStorage {
+    /// A storage in the directory `path`. Touches nothing on disk: see [`Storage::lock`].
+    ///
+    /// # Errors
+    /// `InvalidInput` if the path is empty.
     pub fn new(path: &Path) -> io::Result<Self> {
-        todo!()
+        if path.as_os_str().is_empty() {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "the directory's path is empty"));
+        }
+        Ok(DiskStorage { path: path.to_owned() })
+    }
+
+    fn file_path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
     }
 }
+
 impl Storage for DiskStorage {
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
-        todo!()
+        create_directory(&self.path)?;
+        let path = self.file_path(LOCK_NAME);
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        // flock and not fcntl: an fcntl lock vanishes when any descriptor of the file is closed.
+        retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive))?;
+        Ok(Box::new(file))
     }
+
     fn list(&self) -> io::Result<Vec<String>> {
-        todo!()
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file()
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                names.push(name);
+            }
+        }
+        Ok(names)
     }
+
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        todo!()
+        let file = OpenOptions::new().read(true).write(true).open(self.file_path(name))?;
+        Ok(Arc::new(DiskFile { file }))
     }
+
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        todo!()
+        let path = self.file_path(name);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        Ok(Arc::new(DiskFile { file }))
     }
+
     fn read_from_device(&self, name: &str) -> io::Result<Vec<u8>> {
-        todo!()
+        let path = self.file_path(name);
+        let file = OsFile::open(&path)?;
+        // A killed process's writes may sit in the page cache only. A direct read would have them
+        // written back first, but without a device flush: what is read here must stay readable.
+        file.sync_all()?;
+        let len = memory_len(file.metadata()?.len())?;
+        let direct = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::DIRECT.bits().cast_signed())
+            .open(&path);
+        match direct.and_then(|file| read_direct(&file, len)) {
+            // The file system has no direct I/O: its cache is all that there is to read.
+            Err(e) if e.kind() == ErrorKind::InvalidInput => read_buffered(&file, len),
+            result => result,
+        }
     }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        todo!()
+        fs::rename(self.file_path(from), self.file_path(to))
     }
+
     fn remove(&self, name: &str) -> io::Result<()> {
-        todo!()
+        fs::remove_file(self.file_path(name))
     }
+
     fn sync_dir(&self) -> io::Result<()> {
-        todo!()
+        sync_directory(&self.path)
     }
+
     fn free_bytes(&self) -> io::Result<u64> {
-        todo!()
+        let stat = retry_on_intr(|| statvfs(&self.path))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// An open file on disk.
+struct DiskFile {
+    file: OsFile,
+}
+
+impl File for DiskFile {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buf, offset)
+    }
+
+    fn try_read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let wanted = buf.len();
+        if wanted == 0 {
+            return Ok(());
+        }
+        let read = retry_on_intr(|| {
+            preadv2(&self.file, &mut [IoSliceMut::new(buf)], offset, ReadWriteFlags::NOWAIT)
+        });
+        match read.map_err(io::Error::from) {
+            Ok(read) if read == wanted => Ok(()),
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            // Part of it is cached, or the file ends: a blocking read tells which.
+            Ok(_) => Err(ErrorKind::WouldBlock.into()),
+            // Neither every file system nor every sandbox knows the flag.
+            Err(e) if e.kind() == ErrorKind::Unsupported => Err(ErrorKind::WouldBlock.into()),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(buf, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        // fdatasync leaves out times only: a length that is needed to read the bytes is persisted.
+        self.file.sync_data()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+}
+
+/// Creates a directory and those above it that are missing, and makes their names durable.
+fn create_directory(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => return Err(ErrorKind::NotADirectory.into()),
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        Err(e) => return Err(e),
+    }
+    let absolute = std::path::absolute(path)?;
+    let missing: Vec<&Path> = absolute.ancestors().take_while(|path| !path.exists()).collect();
+    fs::create_dir_all(&absolute)?;
+    missing.iter().filter_map(|path| path.parent()).try_for_each(sync_directory)
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    OsFile::open(path)?.sync_all()
+}
+
+fn read_buffered(file: &OsFile, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}
+
+/// Reads `len` bytes past the page cache, after a failed sync of an earlier process the only way to
+/// see what the device has. The kernel writes dirty pages of the range back before such a read.
+fn read_direct(file: &OsFile, len: usize) -> io::Result<Vec<u8>> {
+    let mut buffer = vec![0; DIRECT_CHUNK_BYTES + DIRECT_ALIGNMENT];
+    let start = buffer.as_ptr().align_offset(DIRECT_ALIGNMENT);
+    let Some(chunk) = buffer.get_mut(start..start + DIRECT_CHUNK_BYTES) else {
+        return Err(ErrorKind::OutOfMemory.into());
+    };
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let read = read_once(file, chunk, bytes.len() as u64)?.min(len - bytes.len());
+        let at_end = bytes.len() + read == len;
+        // The next read must start aligned, so an odd remainder is read again.
+        let kept = if at_end { read } else { read - read % DIRECT_ALIGNMENT };
+        if kept == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        bytes.extend_from_slice(&chunk[..kept]);
+    }
+    Ok(bytes)
+}
+
+fn read_once(file: &OsFile, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(buf, offset) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+fn memory_len(len: u64) -> io::Result<usize> {
+    usize::try_from(len).map_err(|_| ErrorKind::FileTooLarge.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn storage() -> (tempfile::TempDir, DiskStorage) {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = DiskStorage::new(dir.path()).unwrap();
+        (dir, storage)
+    }
+
+    #[test]
+    fn opening_touches_nothing_and_locking_creates_the_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b/c");
+        let storage = DiskStorage::new(&path).unwrap();
+        assert!(!dir.path().join("a").exists());
+        let guard = storage.lock().unwrap();
+        assert!(path.join(LOCK_NAME).exists());
+        drop(guard);
+        assert!(storage.lock().is_ok());
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_a_directory_is_a_plain_error() {
+        assert_eq!(DiskStorage::new(Path::new("")).unwrap_err().kind(), ErrorKind::InvalidInput);
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), b"x").unwrap();
+        for path in ["file", "file/below"] {
+            let storage = DiskStorage::new(&dir.path().join(path)).unwrap();
+            assert_eq!(storage.lock().err().unwrap().kind(), ErrorKind::NotADirectory, "{path}");
+        }
+    }
+
+    #[test]
+    fn directories_and_odd_names_are_not_listed() {
+        use std::os::unix::ffi::OsStrExt;
+        let (dir, storage) = storage();
+        fs::create_dir(dir.path().join("folder")).unwrap();
+        let odd = std::ffi::OsStr::from_bytes(b"odd\xff");
+        fs::write(dir.path().join(odd), b"x").unwrap();
+        storage.create("file").unwrap();
+        assert_eq!(storage.list().unwrap(), ["file"]);
+    }
+
+    #[test]
+    fn a_device_read_returns_whole_files_of_any_length() {
+        let (_dir, storage) = storage();
+        for len in [0, 1, 4095, 4096, 4097, DIRECT_CHUNK_BYTES, 2 * DIRECT_CHUNK_BYTES + 513] {
+            let bytes: Vec<u8> = (0..len).map(|i| (i * 31 % 251) as u8).collect();
+            let name = format!("file{len}");
+            storage.create(&name).unwrap().write_all_at(&bytes, 0).unwrap();
+            assert!(storage.read_from_device(&name).unwrap() == bytes, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_cached_read_answers_or_says_that_it_would_block() {
+        let (_dir, storage) = storage();
+        let file = storage.create("file").unwrap();
+        file.write_all_at(&[7; 10_000], 0).unwrap();
+        let mut buf = [0; 100];
+        match file.try_read_exact_at(&mut buf, 9_000) {
+            Ok(()) => assert_eq!(buf, [7; 100]),
+            Err(e) => assert_eq!(e.kind(), ErrorKind::WouldBlock),
+        }
     }
 }

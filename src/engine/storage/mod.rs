@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 pub mod disk;
 pub mod sim;
+#[cfg(test)]
+mod tests;
 
 /// One flat directory of files. All names are plain file names within it.
 pub trait Storage: Send + Sync + 'static {
@@ -49,6 +51,7 @@ pub trait Storage: Send + Sync + 'static {
 }
 
 /// An open file with positioned reads and writes.
+#[expect(clippy::len_without_is_empty, reason = "nobody asks whether a file is empty")]
 pub trait File: Send + Sync {
     /// Fills `buf` from `offset`; `ErrorKind::UnexpectedEof` if the file ends before.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;

@@ -1,0 +1,388 @@
+//! The model itself: inodes with a cache and a device side, a directory with changes under way, and
+//! what a power cut leaves of both.
+//!
+//! A sector that was written several times since its last sync survives in its newest state or not
+//! at all; the states between are not modelled, as nothing in the engine rewrites unsynced bytes.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::{self, ErrorKind};
+use std::ops::Range;
+
+use super::Survival;
+use super::faults::{FaultKind, Faults};
+
+/// The unit that a device writes as a whole, in bytes.
+pub(super) const SECTOR_BYTES: usize = 512;
+
+/// What an unlimited storage says is free, in bytes.
+const UNLIMITED_FREE_BYTES: u64 = 1 << 40;
+
+pub(super) type InodeId = u64;
+
+/// A file's bytes, on both sides of the page cache.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Inode {
+    /// What reads see.
+    pub(super) visible: Vec<u8>,
+    /// What the device has.
+    pub(super) durable: Vec<u8>,
+    /// Numbers of the sectors written since they were last synced.
+    pub(super) dirty: BTreeSet<usize>,
+    linked: bool,
+    handles: usize,
+}
+
+impl Inode {
+    fn holding(bytes: Vec<u8>) -> Self {
+        Inode { visible: bytes.clone(), durable: bytes, linked: true, ..Inode::default() }
+    }
+
+    pub(super) fn read(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let range = start..start.saturating_add(buf.len());
+        let bytes = self.visible.get(range).ok_or(ErrorKind::UnexpectedEof)?;
+        buf.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn write(&mut self, buf: &[u8], start: usize) -> Range<usize> {
+        let end = start + buf.len();
+        if self.visible.len() < end {
+            self.visible.resize(end, 0);
+        }
+        self.visible[start..end].copy_from_slice(buf);
+        let sectors = start / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES);
+        self.dirty.extend(sectors.clone());
+        sectors
+    }
+
+    /// Makes the visible bytes of every dirty sector durable.
+    pub(super) fn sync_dirty(&mut self) {
+        let dirty = std::mem::take(&mut self.dirty);
+        self.persist(dirty.into_iter());
+    }
+
+    /// Makes `sectors` durable as far as they are still dirty.
+    pub(super) fn sync_sectors(&mut self, sectors: &BTreeSet<usize>) {
+        let (synced, left) = self.dirty.iter().partition(|sector| sectors.contains(sector));
+        self.dirty = left;
+        let synced: BTreeSet<usize> = synced;
+        self.persist(synced.into_iter());
+    }
+
+    fn persist(&mut self, sectors: impl Iterator<Item = usize>) {
+        for sector in sectors {
+            copy_sector(&self.visible, &mut self.durable, sector);
+        }
+    }
+
+    /// The device's bytes with those dirty sectors that `survives` lets through.
+    fn image(&self, mut survives: impl FnMut(usize) -> bool) -> Vec<u8> {
+        let mut image = self.durable.clone();
+        for &sector in self.dirty.iter().filter(|sector| survives(**sector)) {
+            copy_sector(&self.visible, &mut image, sector);
+        }
+        image
+    }
+}
+
+/// Copies one sector, growing `to` with zeros up to its end.
+fn copy_sector(from: &[u8], to: &mut Vec<u8>, sector: usize) {
+    let start = sector * SECTOR_BYTES;
+    let end = (start + SECTOR_BYTES).min(from.len());
+    if start >= end {
+        return;
+    }
+    if to.len() < end {
+        to.resize(end, 0);
+    }
+    to[start..end].copy_from_slice(&from[start..end]);
+}
+
+/// A change of the directory that is not durable yet.
+#[derive(Debug, Clone)]
+enum Change {
+    Link { name: String, id: InodeId },
+    Rename { from: String, to: String, id: InodeId },
+    Unlink { name: String },
+}
+
+impl Change {
+    fn names(&self) -> [&str; 2] {
+        match self {
+            Change::Link { name, .. } | Change::Unlink { name } => [name, name],
+            Change::Rename { from, to, .. } => [from, to],
+        }
+    }
+
+    fn apply(&self, names: &mut BTreeMap<String, InodeId>) {
+        match self {
+            Change::Link { name, id } => {
+                names.insert(name.clone(), *id);
+            }
+            Change::Rename { from, to, id } => {
+                names.remove(from);
+                names.insert(to.clone(), *id);
+            }
+            Change::Unlink { name } => {
+                names.remove(name);
+            }
+        }
+    }
+}
+
+/// Everything that a simulated machine knows.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    pub(super) faults: Faults,
+    pub(super) hold_syncs: bool,
+    pub(super) waiting_syncs: usize,
+    pub(super) locked: bool,
+    pub(super) cold: bool,
+    pub(super) capacity: Option<u64>,
+    random: Random,
+    next_id: InodeId,
+    inodes: BTreeMap<InodeId, Inode>,
+    visible: BTreeMap<String, InodeId>,
+    durable: BTreeMap<String, InodeId>,
+    pending: Vec<Change>,
+    /// The last write and the sectors it touched.
+    last_write: Option<(InodeId, Range<usize>)>,
+}
+
+impl State {
+    pub(super) fn new(seed: u64) -> Self {
+        State {
+            faults: Faults::default(),
+            hold_syncs: false,
+            waiting_syncs: 0,
+            locked: false,
+            cold: false,
+            capacity: None,
+            random: Random(seed),
+            next_id: 0,
+            inodes: BTreeMap::new(),
+            visible: BTreeMap::new(),
+            durable: BTreeMap::new(),
+            pending: Vec::new(),
+            last_write: None,
+        }
+    }
+
+    pub(super) fn random_below(&mut self, bound: u64) -> u64 {
+        self.random.below(bound)
+    }
+
+    pub(super) fn inode(&mut self, id: InodeId) -> io::Result<&mut Inode> {
+        self.inodes.get_mut(&id).ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    pub(super) fn named(&mut self, name: &str) -> io::Result<&mut Inode> {
+        let id = self.id(name)?;
+        self.inode(id)
+    }
+
+    fn id(&self, name: &str) -> io::Result<InodeId> {
+        self.visible.get(name).copied().ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.visible.keys().cloned().collect()
+    }
+
+    pub(super) fn open(&mut self, name: &str) -> io::Result<InodeId> {
+        let id = self.id(name)?;
+        self.inode(id)?.handles += 1;
+        Ok(id)
+    }
+
+    pub(super) fn close(&mut self, id: InodeId) {
+        if let Some(inode) = self.inodes.get_mut(&id) {
+            inode.handles = inode.handles.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn create(&mut self, name: &str) -> io::Result<InodeId> {
+        if self.visible.contains_key(name) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let id = self.add(Inode { handles: 1, linked: true, ..Inode::default() });
+        self.make(Change::Link { name: name.to_owned(), id });
+        Ok(id)
+    }
+
+    pub(super) fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        let id = self.id(from)?;
+        if from == to {
+            return Ok(());
+        }
+        self.unlink_inode(to);
+        self.make(Change::Rename { from: from.to_owned(), to: to.to_owned(), id });
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.id(name)?;
+        self.unlink_inode(name);
+        self.make(Change::Unlink { name: name.to_owned() });
+        Ok(())
+    }
+
+    /// Makes the directory durable, and forgets files that nothing can reach any more.
+    pub(super) fn sync_dir(&mut self) {
+        for change in self.pending.drain(..) {
+            change.apply(&mut self.durable);
+        }
+        self.inodes.retain(|_, inode| inode.linked || inode.handles > 0);
+    }
+
+    pub(super) fn write(&mut self, id: InodeId, buf: &[u8], offset: u64) -> io::Result<()> {
+        let start = usize::try_from(offset).map_err(|_| ErrorKind::FileTooLarge)?;
+        let end = start.checked_add(buf.len()).ok_or(ErrorKind::FileTooLarge)?;
+        let growth = end.saturating_sub(self.inode(id)?.visible.len());
+        if growth > 0 && self.capacity.is_some() && growth as u64 > self.free_bytes() {
+            return Err(FaultKind::NoSpace.error());
+        }
+        let sectors = self.inode(id)?.write(buf, start);
+        self.last_write = Some((id, sectors));
+        Ok(())
+    }
+
+    pub(super) fn free_bytes(&self) -> u64 {
+        let Some(capacity) = self.capacity else { return UNLIMITED_FREE_BYTES };
+        let held = self.inodes.values().filter(|inode| inode.linked || inode.handles > 0);
+        capacity.saturating_sub(held.map(|inode| inode.visible.len() as u64).sum())
+    }
+
+    /// Puts a durable file under a durable name, past all faults.
+    pub(super) fn plant(&mut self, name: &str, bytes: &[u8]) {
+        if let Ok(inode) = self.named(name) {
+            inode.visible = bytes.to_vec();
+            inode.durable = bytes.to_vec();
+            inode.dirty.clear();
+        }
+        let id = match self.id(name) {
+            Ok(id) => id,
+            Err(_) => self.add(Inode::holding(bytes.to_vec())),
+        };
+        self.visible.insert(name.to_owned(), id);
+        self.pending.retain(|change| !change.names().contains(&name));
+        self.durable.insert(name.to_owned(), id);
+    }
+
+    fn add(&mut self, inode: Inode) -> InodeId {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.inodes.insert(id, inode);
+        id
+    }
+
+    fn unlink_inode(&mut self, name: &str) {
+        if let Ok(inode) = self.named(name) {
+            inode.linked = false;
+        }
+    }
+
+    fn make(&mut self, change: Change) {
+        change.apply(&mut self.visible);
+        self.pending.push(change);
+    }
+
+    /// What the next process finds after this one was killed.
+    pub(super) fn after_kill(&self) -> Self {
+        let mut next = self.clone();
+        next.faults = Faults::default();
+        next.hold_syncs = false;
+        next.waiting_syncs = 0;
+        next.locked = false;
+        next.inodes.values_mut().for_each(|inode| inode.handles = 0);
+        next
+    }
+
+    /// What the next process finds after a power cut.
+    pub(super) fn after_power_cut(&self, survival: Survival) -> Self {
+        let mut random = match survival {
+            Survival::Random(seed) | Survival::Torn(seed) => Random(seed),
+            Survival::Nothing | Survival::Everything => Random(0),
+        };
+        let mut next = State::new(self.random.0);
+        next.cold = self.cold;
+        next.capacity = self.capacity;
+        let torn = self.torn_sectors(survival, &mut random);
+        for (name, id) in self.surviving_names(survival, &mut random) {
+            let Some(inode) = self.inodes.get(&id) else { continue };
+            let image = inode.image(|sector| match survival {
+                Survival::Nothing => false,
+                Survival::Everything => true,
+                Survival::Random(_) => random.coin(),
+                Survival::Torn(_) => {
+                    !torn.as_ref().is_some_and(|(of, lost)| *of == id && lost.contains(&sector))
+                }
+            });
+            let id = next.add(Inode::holding(image));
+            next.visible.insert(name, id);
+        }
+        next.durable = next.visible.clone();
+        next
+    }
+
+    /// The sectors of the last write that a tear loses.
+    fn torn_sectors(
+        &self,
+        survival: Survival,
+        random: &mut Random,
+    ) -> Option<(InodeId, Range<usize>)> {
+        let (id, sectors) = self.last_write.clone()?;
+        let kept = match survival {
+            Survival::Torn(_) => random.below(sectors.len() as u64 + 1) as usize,
+            _ => return None,
+        };
+        Some((id, sectors.start + kept..sectors.end))
+    }
+
+    /// The durable names with those pending changes that survive.
+    fn surviving_names(
+        &self,
+        survival: Survival,
+        random: &mut Random,
+    ) -> BTreeMap<String, InodeId> {
+        let mut names = self.durable.clone();
+        let mut lost: HashSet<&str> = HashSet::new();
+        for change in &self.pending {
+            let survives = match survival {
+                Survival::Nothing => false,
+                Survival::Everything | Survival::Torn(_) => true,
+                Survival::Random(_) => random.coin(),
+            };
+            if survives && change.names().iter().all(|name| !lost.contains(name)) {
+                change.apply(&mut names);
+            } else {
+                lost.extend(change.names());
+            }
+        }
+        names
+    }
+}
+
+/// The splitmix generator (Steele, Lea, Flood 2014): small, seeded, good enough for tests.
+#[derive(Debug, Clone)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`, 0 if that is 0. The bias is far below what a test can see.
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next().checked_rem(bound).unwrap_or(0)
+    }
+
+    fn coin(&mut self) -> bool {
+        self.next() & 1 == 1
+    }
+}
