@@ -160,6 +160,9 @@ impl Services<'_> {
     fn compact(&mut self, asker: &mut Asker<'_>) {
         let ticket = self.keyspace.engine().start_compaction();
         let slot = asker.outbox.reserve(Pending::Compact);
+        if let Some(result) = ticket.poll() {
+            return self.answer_compaction(slot, &result, asker);
+        }
         self.tickets.push(WaitingTicket { connection: asker.connection, slot, ticket });
     }
 
