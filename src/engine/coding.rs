@@ -6,10 +6,10 @@
 //! values are equal bytes and a flipped padding bit cannot pass.
 
 /// The most bytes that a 64-bit varint takes.
-pub const MAX_VARINT_BYTES: usize = 10;
+pub(crate) const MAX_VARINT_BYTES: usize = 10;
 
 /// Appends `value` as LEB128: 7 bits a byte, lowest first, the high bit set on all but the last.
-pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -18,14 +18,14 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Appends `bytes` behind its length as a varint.
-pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
 /// Reads a varint from the start of `bytes`: the value and the bytes it took. `None` if it is cut
 /// off, does not fit 64 bits or is longer than it need be.
-pub fn get_varint(bytes: &[u8]) -> Option<(u64, usize)> {
+pub(crate) fn get_varint(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut value = 0u64;
     for (at, &byte) in bytes.iter().take(MAX_VARINT_BYTES).enumerate() {
         let bits = u64::from(byte & 0x7f);
@@ -41,12 +41,12 @@ pub fn get_varint(bytes: &[u8]) -> Option<(u64, usize)> {
 }
 
 /// Reads the little-endian `u32` at byte `at`.
-pub fn get_u32(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn get_u32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(get_array(bytes, at)?))
 }
 
 /// Reads the little-endian `u64` at byte `at`.
-pub fn get_u64(bytes: &[u8], at: usize) -> Option<u64> {
+pub(crate) fn get_u64(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(get_array(bytes, at)?))
 }
 
@@ -56,34 +56,34 @@ fn get_array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 
 /// A cursor over bytes. After a `None` its position is unchanged.
 #[derive(Debug, Clone)]
-pub struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
     /// Starts at the first of `bytes`.
-    pub fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Reader { bytes, at: 0 }
     }
 
     /// Bytes read so far.
-    pub fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.at
     }
 
     /// Bytes left.
-    pub fn remaining(&self) -> usize {
+    pub(crate) fn remaining(&self) -> usize {
         self.bytes.len() - self.at
     }
 
     /// Whether everything has been read.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.remaining() == 0
     }
 
     /// Reads the next `len` bytes.
-    pub fn slice(&mut self, len: usize) -> Option<&'a [u8]> {
+    pub(crate) fn slice(&mut self, len: usize) -> Option<&'a [u8]> {
         let end = self.at.checked_add(len)?;
         let slice = self.bytes.get(self.at..end)?;
         self.at = end;
@@ -91,35 +91,28 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads one byte.
-    pub fn u8(&mut self) -> Option<u8> {
+    pub(crate) fn u8(&mut self) -> Option<u8> {
         let byte = *self.bytes.get(self.at)?;
         self.at += 1;
         Some(byte)
     }
 
     /// Reads a little-endian `u32`.
-    pub fn u32(&mut self) -> Option<u32> {
+    pub(crate) fn u32(&mut self) -> Option<u32> {
         let value = get_u32(self.bytes, self.at)?;
         self.at += 4;
         Some(value)
     }
 
-    /// Reads a little-endian `u64`.
-    pub fn u64(&mut self) -> Option<u64> {
-        let value = get_u64(self.bytes, self.at)?;
-        self.at += 8;
-        Some(value)
-    }
-
     /// Reads a varint.
-    pub fn varint(&mut self) -> Option<u64> {
+    pub(crate) fn varint(&mut self) -> Option<u64> {
         let (value, len) = get_varint(self.bytes.get(self.at..)?)?;
         self.at += len;
         Some(value)
     }
 
     /// Reads a varint that counts bytes or items in memory.
-    pub fn varint_len(&mut self) -> Option<usize> {
+    pub(crate) fn varint_len(&mut self) -> Option<usize> {
         let start = self.at;
         let len = self.varint().and_then(|value| usize::try_from(value).ok());
         if len.is_none() {
@@ -129,7 +122,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads bytes behind their varint length.
-    pub fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let start = self.at;
         let slice = self.varint_len().and_then(|len| self.slice(len));
         if slice.is_none() {
@@ -192,10 +185,9 @@ mod tests {
         let mut reader = Reader::new(&bytes);
         assert_eq!(reader.u8(), Some(7));
         assert_eq!(reader.u32(), Some(0x0102_0304));
-        assert_eq!(reader.u64(), Some(0x0102_0304_0506_0708));
         assert_eq!(reader.varint(), Some(1 << 40));
         assert_eq!(reader.bytes(), Some(&b"key"[..]));
-        assert_eq!((reader.u32(), reader.u64()), (None, None));
+        assert_eq!(reader.u32(), None);
         assert_eq!(reader.remaining(), 3);
         assert_eq!(reader.slice(usize::MAX), None);
         assert_eq!(reader.slice(3), Some(&b"end"[..]));

@@ -4,10 +4,10 @@
 //! not have written is no file of ours, and nothing may touch it.
 
 /// Names the manifest in use.
-pub const CURRENT: &str = "CURRENT";
+pub(crate) const CURRENT: &str = "CURRENT";
 
 /// Locked by the process that has the directory open.
-pub const LOCK: &str = "LOCK";
+pub(crate) const LOCK: &str = "LOCK";
 
 const TABLE_SUFFIX: &str = ".sst";
 const WAL_SUFFIX: &str = ".wal";
@@ -15,28 +15,28 @@ const MANIFEST_PREFIX: &str = "MANIFEST-";
 const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// The name of table `id`.
-pub fn table(id: u64) -> String {
+pub(crate) fn table(id: u64) -> String {
     format!("{id:06}{TABLE_SUFFIX}")
 }
 
 /// The name of log segment `id`.
-pub fn wal(id: u64) -> String {
+pub(crate) fn wal(id: u64) -> String {
     format!("{id:06}{WAL_SUFFIX}")
 }
 
 /// The name of manifest `id`.
-pub fn manifest(id: u64) -> String {
+pub(crate) fn manifest(id: u64) -> String {
     format!("{MANIFEST_PREFIX}{id:06}")
 }
 
 /// The name under which `name` is written before it is renamed into place.
-pub fn temporary(name: &str) -> String {
+pub(crate) fn temporary(name: &str) -> String {
     format!("{name}{TEMPORARY_SUFFIX}")
 }
 
 /// What a file is, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileKind {
+pub(crate) enum FileKind {
     /// A table, and its id.
     Table(u64),
     /// A log segment, and its id.
@@ -52,7 +52,7 @@ pub enum FileKind {
 }
 
 /// What the file `name` is; `None` if it is not one of ours.
-pub fn parse(name: &str) -> Option<FileKind> {
+pub(crate) fn parse(name: &str) -> Option<FileKind> {
     if name == CURRENT {
         return Some(FileKind::Current);
     }

@@ -17,7 +17,7 @@ pub const MAX_VALUE_BYTES: usize = 32 << 20;
 /// What an entry says about its key. The numbers are part of every file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The key has a value.
     Put = 1,
     /// A tombstone: the key is gone.
@@ -26,7 +26,7 @@ pub enum Kind {
 
 impl Kind {
     /// Reads a stored kind; `None` for one that this version does not know.
-    pub fn from_byte(byte: u8) -> Option<Self> {
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             1 => Some(Kind::Put),
             2 => Some(Kind::Delete),
@@ -36,6 +36,6 @@ impl Kind {
 }
 
 /// The order of entries: by key, then newest first.
-pub fn compare_entries(a: (&[u8], Seq), b: (&[u8], Seq)) -> Ordering {
+pub(crate) fn compare_entries(a: (&[u8], Seq), b: (&[u8], Seq)) -> Ordering {
     a.0.cmp(b.0).then(b.1.cmp(&a.1))
 }

@@ -64,6 +64,46 @@ impl Default for Options {
     }
 }
 
+/// A memory budget below this leaves no room for a memtable worth the name.
+pub const MIN_MEMORY_BYTES: usize = 64 << 10;
+/// A log segment must hold some groups.
+pub const MIN_SEGMENT_BYTES: usize = 32 << 10;
+/// Writes wait while level 0 has this many times the tables that start a merge.
+const LEVEL0_STOP_FACTOR: usize = 6;
+
+impl Options {
+    /// Whether the values can work together.
+    pub(crate) fn check(&self) -> Result<()> {
+        let require = |holds, what: &str| {
+            if holds { Ok(()) } else { Err(Error::InvalidOption(what.to_owned())) }
+        };
+        require(self.memory_bytes >= MIN_MEMORY_BYTES, "memory_bytes must be at least 65536")?;
+        require(
+            self.wal_segment_bytes >= MIN_SEGMENT_BYTES
+                && self.wal_segment_bytes.is_multiple_of(4096),
+            "wal_segment_bytes must be a multiple of 4096 and at least 32768",
+        )?;
+        require(self.table_bytes > 0, "table_bytes must be greater than 0")?;
+        require(self.level0_tables > 0, "level0_tables must be greater than 0")
+    }
+
+    /// Size at which a memtable is full, in bytes.
+    pub(crate) fn memtable_bytes(&self) -> usize {
+        self.memory_bytes / 4
+    }
+
+    /// Tables in level 0 at which writes wait.
+    pub(crate) fn level0_stop(&self) -> usize {
+        self.level0_tables * LEVEL0_STOP_FACTOR
+    }
+
+    /// Free bytes with which work that ran out of room can go on: a flush of each memtable and a
+    /// log segment.
+    pub(crate) fn room_bytes(&self) -> u64 {
+        2 * self.memtable_bytes() as u64 + self.wal_segment_bytes as u64
+    }
+}
+
 /// The wall clock, as far as the engine needs it.
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since the Unix epoch.

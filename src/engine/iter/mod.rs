@@ -1,29 +1,33 @@
 //! Ordered walks over entries: what memtables, tables and merges have in common.
 //!
-//! Entries come by key, and within a key newest first ([`compare_entries`]). An iterator lends its
+//! Entries come by key, and within a key newest first (`compare_entries`). An iterator lends its
 //! entries: a walk over millions of them copies nothing unless its caller does. Damage met on the
 //! way is an error and ends the walk: it is never skipped and never looks like the end.
-//!
-//! [`compare_entries`]: super::key::compare_entries
+
+mod merge;
+mod visible;
+
+pub(crate) use self::merge::{Input, MergeIter};
+pub(crate) use self::visible::VisibleIter;
 
 use super::error::Result;
 use super::key::{Kind, Seq};
 
 /// One version of one key, borrowed from where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// The key.
-    pub key: &'a [u8],
+    pub(crate) key: &'a [u8],
     /// The version's sequence number.
-    pub seq: Seq,
+    pub(crate) seq: Seq,
     /// What the version says.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The value; empty for a tombstone.
-    pub value: &'a [u8],
+    pub(crate) value: &'a [u8],
 }
 
 /// Entries in order (key, then newest first).
-pub trait EntryIter {
+pub(crate) trait EntryIter {
     /// Moves to the next entry (the first, on the first call); false at the end, and ever after.
     ///
     /// # Errors
@@ -46,9 +50,11 @@ impl<I: EntryIter + ?Sized> EntryIter for Box<I> {
 
 #[cfg(test)]
 pub(crate) mod testing {
-    //! A naive iterator and owned entries, for tests.
+    //! Naive iterators, owned entries and a source of random ones, for tests.
 
     use super::{Entry, EntryIter, Kind, Result, Seq};
+    use crate::engine::error::Error;
+    use crate::engine::key::compare_entries;
 
     /// An entry that owns its bytes: key, sequence, kind, value.
     pub(crate) type Owned = (Vec<u8>, Seq, Kind, Vec<u8>);
@@ -74,6 +80,52 @@ pub(crate) mod testing {
         fn entry(&self) -> Entry<'_> {
             borrowed(&self.entries[self.next - 1])
         }
+    }
+
+    /// Walks a vector, then fails.
+    pub(crate) struct Failing(VecIter);
+
+    impl Failing {
+        pub(crate) fn after(entries: Vec<Owned>) -> Self {
+            Failing(VecIter::new(entries))
+        }
+    }
+
+    impl EntryIter for Failing {
+        fn advance(&mut self) -> Result<bool> {
+            let is_there = self.0.advance()?;
+            is_there.then_some(true).ok_or_else(|| Error::corrupt("a file", 0, "as planned"))
+        }
+
+        fn entry(&self) -> Entry<'_> {
+            self.0.entry()
+        }
+    }
+
+    /// A small seeded generator (xorshift); the seed must not be 0.
+    pub(crate) struct Random(pub(crate) u64);
+
+    impl Random {
+        pub(crate) fn below(&mut self, bound: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0 % bound
+        }
+    }
+
+    /// `count` writes, numbered from 1, to up to `keys` keys, in the order of entries.
+    pub(crate) fn random_entries(random: &mut Random, count: u64, keys: u64) -> Vec<Owned> {
+        let mut write = |seq| {
+            let key = format!("key{:04}", random.below(keys)).into_bytes();
+            match random.below(4) {
+                0 => (key, seq, Kind::Delete, Vec::new()),
+                _ => (key, seq, Kind::Put, format!("value{seq}").into_bytes()),
+            }
+        };
+        let mut entries: Vec<Owned> = (1..=count).map(&mut write).collect();
+        entries.sort_by(|a, b| compare_entries((&a.0, a.1), (&b.0, b.1)));
+        entries
     }
 
     pub(crate) fn borrowed(owned: &Owned) -> Entry<'_> {

@@ -165,7 +165,7 @@ impl File for DiskFile {
 /// Creates a directory and those above it that are missing, and makes their names durable.
 fn create_directory(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
-        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(found) if found.is_dir() => return sync_parent_if_readable(path),
         Ok(_) => return Err(ErrorKind::NotADirectory.into()),
         Err(e) if e.kind() == ErrorKind::NotFound => {}
         Err(e) => return Err(e),
@@ -174,6 +174,16 @@ fn create_directory(path: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = absolute.ancestors().take_while(|path| !path.exists()).collect();
     fs::create_dir_all(&absolute)?;
     missing.iter().filter_map(|path| path.parent()).try_for_each(sync_directory)
+}
+
+/// Makes the name of a directory durable that was there already: whoever created it may have died
+/// before its own sync. Where the parent may not be read, it was an administrator's doing.
+fn sync_parent_if_readable(path: &Path) -> io::Result<()> {
+    let absolute = std::path::absolute(path)?;
+    match absolute.parent().map_or(Ok(()), sync_directory) {
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => Ok(()),
+        result => result,
+    }
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {

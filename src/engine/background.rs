@@ -1,0 +1,406 @@
+//! Background work: spare log segments, flushes, merges, closing. One thread, most urgent first.
+//!
+//! A long merge looks between its pieces whether something more urgent waits and does that first,
+//! so a flush never waits for a merge. Each step leaves a consistent database behind, whatever it
+//! ends with; what ended it decides the state that the engine enters (see `health`). Nothing here
+//! removes a file or recycles a segment before the manifest edit that makes it superfluous is
+//! durable.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use super::compaction::job::{Surroundings, write_tables};
+use super::compaction::picker::{self, Plan, Reason};
+use super::db::Inner;
+use super::error::{Error, Result};
+use super::filename::{self, FileKind};
+use super::iter::{Input, MergeIter, VisibleIter};
+use super::key::Seq;
+use super::sync::{lock, read, wait, wait_for, write};
+use super::ticket::Ticket;
+use super::version::{TableRef, VersionEdit};
+use super::wal;
+
+/// How long to wait before looking whether a full disk has room again.
+const NO_SPACE_RETRY: Duration = Duration::from_secs(1);
+
+/// What the background was asked to do.
+#[derive(Default)]
+pub(crate) struct Background {
+    requests: Mutex<Requests>,
+    changed: Condvar,
+    /// Read between the pieces of a merge, without the lock.
+    stopping: AtomicBool,
+}
+
+#[derive(Default)]
+struct Requests {
+    woken: bool,
+    compactions: Vec<Ticket>,
+    closes: Vec<Ticket>,
+    /// Why no request is taken any more.
+    over: Option<Result<()>>,
+}
+
+impl Background {
+    /// Has the state of the engine looked at for work.
+    pub(crate) fn wake(&self) {
+        lock(&self.requests).woken = true;
+        self.changed.notify_all();
+    }
+
+    /// Ends the thread as soon as its current piece of work allows.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Answers everything that was asked, and whatever will be.
+    pub(crate) fn abandon(&self, why: &Error) {
+        self.finish(&Err(why.clone()));
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    fn request(&self, list: fn(&mut Requests) -> &mut Vec<Ticket>) -> Ticket {
+        let ticket = Ticket::default();
+        let mut requests = lock(&self.requests);
+        match requests.over.clone() {
+            Some(outcome) => ticket.finish(outcome),
+            None => list(&mut requests).push(ticket.clone()),
+        }
+        drop(requests);
+        self.wake();
+        ticket
+    }
+
+    fn take_compactions(&self) -> Vec<Ticket> {
+        std::mem::take(&mut lock(&self.requests).compactions)
+    }
+
+    fn is_closing(&self) -> bool {
+        !lock(&self.requests).closes.is_empty()
+    }
+
+    /// Ends the background's life with the outcome of closing.
+    fn finish(&self, outcome: &Result<()>) {
+        let mut requests = lock(&self.requests);
+        requests.over.get_or_insert_with(|| outcome.clone());
+        for ticket in std::mem::take(&mut requests.compactions) {
+            ticket.finish(outcome.clone().and(Err(Error::Closed)));
+        }
+        for ticket in std::mem::take(&mut requests.closes) {
+            ticket.finish(outcome.clone());
+        }
+    }
+
+    /// Waits to be woken, or for `limit`.
+    fn wait(&self, limit: Option<Duration>) {
+        let mut requests = lock(&self.requests);
+        if let Some(limit) = limit {
+            requests = wait_for(&self.changed, requests, limit);
+        } else {
+            while !requests.woken {
+                requests = wait(&self.changed, requests);
+            }
+        }
+        requests.woken = false;
+    }
+}
+
+impl Inner {
+    /// Asks for everything to be merged into the last level.
+    pub(crate) fn request_compaction(&self) -> Ticket {
+        let ticket = self.background.request(|requests| &mut requests.compactions);
+        if self.is_manual() {
+            self.run_background();
+        }
+        ticket
+    }
+
+    /// Refuses new writes and asks for an orderly end.
+    pub(crate) fn request_close(&self) -> Ticket {
+        write(&self.memory).closed = true;
+        let ticket = self.background.request(|requests| &mut requests.closes);
+        if self.is_manual() {
+            self.close_now();
+        }
+        ticket
+    }
+
+    /// The body of the background thread.
+    pub(crate) fn run_background_thread(&self) {
+        loop {
+            if self.background.is_stopping() {
+                return self.background.abandon(&Error::Closed);
+            }
+            if self.background.is_closing() {
+                return self.close_now();
+            }
+            self.run_background();
+            let waits_for_room = self.faults.needed_bytes().is_some();
+            self.background.wait(waits_for_room.then_some(NO_SPACE_RETRY));
+        }
+    }
+
+    /// Does what there is to do, most urgent first.
+    pub(crate) fn run_background(&self) {
+        if !self.has_room_again() {
+            return self.refuse_compactions(&Error::NoSpace);
+        }
+        loop {
+            match self.step() {
+                Ok(true) => self.recovered(),
+                Ok(false) => return self.recovered(),
+                Err(error) => return self.take_error(&error),
+            }
+        }
+    }
+
+    /// Outside NOSPACE, or with enough free bytes to try again.
+    fn has_room_again(&self) -> bool {
+        let Some(needed) = self.faults.needed_bytes() else { return true };
+        self.environment.storage.free_bytes().is_ok_and(|free| free >= needed)
+    }
+
+    fn recovered(&self) {
+        if self.faults.leave_no_space() {
+            tracing::info!("there is room on the device again; writes are accepted");
+            self.signal.notify();
+        }
+    }
+
+    /// Enters the state that an error calls for.
+    fn take_error(&self, error: &Error) {
+        match error {
+            Error::Closed | Error::Failed(_) => {}
+            Error::Corrupt { .. } | Error::Io { op: "read", .. } => self.note_damage(error),
+            error if error.is_no_space() => {
+                let needed = self.options.room_bytes();
+                tracing::error!(%error, needed, "no space left; writes are refused until there is");
+                self.faults.enter_no_space(error.clone(), needed);
+            }
+            error => {
+                tracing::error!(%error, "the device failed; writes are refused until a restart");
+                self.commit.fail(error.clone());
+            }
+        }
+        self.refuse_compactions(error);
+        self.signal.notify();
+    }
+
+    fn refuse_compactions(&self, error: &Error) {
+        for ticket in self.background.take_compactions() {
+            ticket.finish(Err(error.clone()));
+        }
+    }
+
+    /// Does one piece of work; false if there is none.
+    fn step(&self) -> Result<bool> {
+        if let Some(cause) = self.commit.failure() {
+            return Err(Error::Failed(cause.to_string().into()));
+        }
+        if self.do_urgent()? {
+            return Ok(true);
+        }
+        let asked = self.background.take_compactions();
+        if asked.is_empty() {
+            return self.compact(Reason::Level0Full(self.options.level0_tables));
+        }
+        let outcome = self.compact_everything();
+        for ticket in asked {
+            ticket.finish(outcome.clone());
+        }
+        self.signal.notify();
+        outcome.map(|()| true)
+    }
+
+    /// What a merge is interrupted for.
+    fn do_urgent(&self) -> Result<bool> {
+        Ok(self.prepare_segment()? || self.flush()?)
+    }
+
+    /// Keeps one spare segment ready.
+    fn prepare_segment(&self) -> Result<bool> {
+        if !self.commit.wants_spare() {
+            return Ok(false);
+        }
+        let id = lock(&self.set).next_file_id();
+        let storage = self.environment.storage.as_ref();
+        let spare = wal::create_segment(storage, id, self.options.wal_segment_bytes)?;
+        self.commit.add_spare(spare);
+        Ok(true)
+    }
+
+    /// Writes the oldest frozen memtable as a table; false if there is none.
+    fn flush(&self) -> Result<bool> {
+        let Some(memtable) = read(&self.memory).immutables.front().cloned() else {
+            return Ok(false);
+        };
+        let last_seq = memtable.last_seq();
+        // A table must not hold what the log may yet lose.
+        self.wait_durable(last_seq)?;
+        let mut entries = VisibleIter::new(memtable.sorted(), Seq::MAX, false);
+        let storage = self.environment.storage.as_ref();
+        let tables = write_tables(storage, &mut entries, u64::MAX, &mut FlushSurroundings(self))?;
+        let first_segment = self.commit.oldest_needed(last_seq);
+        let edit = VersionEdit {
+            added: tables.iter().map(|table| (0, table.meta().clone())).collect(),
+            flushed_seq: Some(last_seq),
+            first_segment: Some(first_segment),
+            ..VersionEdit::default()
+        };
+        drop((entries, memtable));
+        self.install(&edit, &tables)?;
+        self.counters.flushes.add(1);
+        self.retire_segments(first_segment)?;
+        Ok(true)
+    }
+
+    /// Makes an edit durable, then visible. An edit with a `flushed_seq` replaces the oldest frozen
+    /// memtable.
+    fn install(&self, edit: &VersionEdit, tables: &[TableRef]) -> Result<()> {
+        lock(&self.set).commit(edit)?;
+        let mut memory = write(&self.memory);
+        let next = Arc::new(memory.version.apply(edit, tables));
+        let old = std::mem::replace(&mut memory.version, next);
+        let flushed = edit.flushed_seq.and_then(|_| memory.immutables.pop_front());
+        drop(memory);
+        // Freed outside of the lock: giving back a memtable's memory takes a while.
+        drop((old, flushed));
+        self.signal.notify();
+        Ok(())
+    }
+
+    /// Recycles or removes segments that hold nothing but what is in tables.
+    fn retire_segments(&self, first_needed: u64) -> Result<()> {
+        let storage = self.environment.storage.as_ref();
+        while let Some(old) = self.commit.retire(first_needed) {
+            if self.commit.wants_spare() {
+                let id = lock(&self.set).next_file_id();
+                self.commit.add_spare(wal::recycle_segment(storage, old, id)?);
+            } else {
+                let name = filename::wal(old);
+                storage.remove(&name).map_err(|e| Error::io("remove", &name, e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Flushes what is in memory now and merges all tables.
+    fn compact_everything(&self) -> Result<()> {
+        self.flush_everything()?;
+        if !self.compact(Reason::Asked)?
+            && let Some(damage) = self.faults.first_damage()
+        {
+            return Err(damage);
+        }
+        Ok(())
+    }
+
+    fn flush_everything(&self) -> Result<()> {
+        while self.flush()? {}
+        let mut memory = write(&self.memory);
+        if !memory.active.is_empty() {
+            memory.freeze();
+        }
+        drop(memory);
+        while self.flush()? {}
+        Ok(())
+    }
+
+    /// Does the merge that is due for `reason`; false if none is.
+    fn compact(&self, reason: Reason) -> Result<bool> {
+        let version = Arc::clone(&read(&self.memory).version);
+        let levels = std::array::from_fn(|level| {
+            version.level(level).iter().map(|table| table.meta()).collect()
+        });
+        let Some(plan) = picker::pick(&levels, reason, &self.damaged_tables()) else {
+            return Ok(false);
+        };
+        let inputs: Vec<TableRef> = version
+            .tables()
+            .filter(|(_, table)| plan.inputs.contains(&table.meta().id))
+            .map(|(_, table)| Arc::clone(table))
+            .collect();
+        self.merge(&plan, &inputs)?;
+        Ok(true)
+    }
+
+    fn merge(&self, plan: &Plan, inputs: &[TableRef]) -> Result<()> {
+        let iters = inputs.iter().map(|table| Box::new(table.iter()) as Input);
+        let merged = MergeIter::new(iters.collect());
+        let mut entries = VisibleIter::new(merged, Seq::MAX, plan.drop_tombstones);
+        let storage = self.environment.storage.as_ref();
+        let table_bytes = self.options.table_bytes as u64;
+        let tables =
+            write_tables(storage, &mut entries, table_bytes, &mut MergeSurroundings(self))?;
+        let added = tables.iter().map(|table| (plan.output_level, table.meta().clone())).collect();
+        let removed = plan.inputs.iter().copied().collect();
+        self.install(&VersionEdit { added, removed, ..VersionEdit::default() }, &tables)?;
+        for id in &plan.inputs {
+            let name = filename::table(*id);
+            // Readers that still hold the table go on reading it.
+            storage.remove(&name).map_err(|e| Error::io("remove", &name, e))?;
+        }
+        self.counters.compactions.add(1);
+        let bytes: u64 = inputs.iter().map(|table| table.meta().bytes).sum();
+        self.counters.compacted_bytes.add(bytes);
+        Ok(())
+    }
+
+    fn damaged_tables(&self) -> BTreeSet<u64> {
+        let files = self.faults.damaged_files();
+        let ids = files.iter().filter_map(|name| match filename::parse(name) {
+            Some(FileKind::Table(id)) => Some(id),
+            _ => None,
+        });
+        ids.collect()
+    }
+
+    /// Seals the log, flushes everything, gives the directory free, and answers all requests.
+    fn close_now(&self) {
+        let outcome = self.commit.seal().and_then(|()| self.flush_everything());
+        if let Err(error) = &outcome {
+            tracing::error!(%error, "memory could not be flushed; the log keeps what it holds");
+        }
+        self.commit.stop();
+        *lock(&self.directory_lock) = None;
+        self.background.finish(&outcome);
+        self.signal.notify();
+    }
+}
+
+/// A flush is interrupted by nothing but the lack of a log segment.
+struct FlushSurroundings<'a>(&'a Inner);
+
+impl Surroundings for FlushSurroundings<'_> {
+    fn next_file_id(&mut self) -> u64 {
+        lock(&self.0.set).next_file_id()
+    }
+
+    fn yield_now(&mut self) -> Result<()> {
+        self.0.prepare_segment().map(|_| ())
+    }
+}
+
+/// A merge is interrupted by whatever is more urgent, and ended by a stop.
+struct MergeSurroundings<'a>(&'a Inner);
+
+impl Surroundings for MergeSurroundings<'_> {
+    fn next_file_id(&mut self) -> u64 {
+        lock(&self.0.set).next_file_id()
+    }
+
+    fn yield_now(&mut self) -> Result<()> {
+        if self.0.background.is_stopping() || self.0.background.is_closing() {
+            return Err(Error::Closed);
+        }
+        while self.0.do_urgent()? {}
+        Ok(())
+    }
+}

@@ -1,0 +1,441 @@
+//! Group commit: the queue in front of the log, and the frontier behind it.
+//!
+//! Sessions submit encoded writes; whatever has gathered while one group was being synced is the
+//! next group. When a group is committed the frontier, `durable_seq`, moves, and everybody who waits
+//! for a sequence number at or below it may go on. Nothing else moves it; in a cluster a quorum
+//! would. A write is admitted only if the preallocated segments can hold it, so that a full disk is
+//! told to a writer before its write has begun. The log's lock is held across I/O; the queue's never
+//! is. Lock order: memory, then log, then queue.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, TryLockError};
+use std::time::Duration;
+
+use super::error::{Error, Result};
+use super::journal::GroupBuffer;
+use super::key::Seq;
+use super::options::{Clock, Durability};
+use super::sync::{Signal, lock, wait, wait_for};
+use super::wal::{Room, Spare, Wal};
+
+/// Submitted bytes beyond which further writes wait for the group in flight.
+const GROUP_SOFT_LIMIT_BYTES: usize = 4 << 20;
+/// A group buffer keeps this much memory between uses.
+const BUFFER_KEEP_BYTES: usize = 2 * GROUP_SOFT_LIMIT_BYTES;
+/// How long the log is idle before its last group is sealed.
+const SEAL_AFTER_MS: u64 = 50;
+/// How long a write may stay unsynced under `Durability::EverySecond`.
+const SYNC_AFTER_MS: u64 = 1_000;
+
+/// A segment that is complete: it may go once everything up to `last_seq` is in tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Segment {
+    /// Its number.
+    pub(crate) id: u64,
+    /// The last sequence number that it can hold.
+    pub(crate) last_seq: Seq,
+}
+
+/// Figures of the log.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LogStats {
+    pub(crate) segments: usize,
+    pub(crate) groups: u64,
+    pub(crate) bytes: u64,
+}
+
+/// What the next group may still take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Capacity {
+    /// Payload bytes that wait already.
+    pending_bytes: usize,
+    /// The longest payload that the prepared segments are sure to hold.
+    payload_limit: usize,
+}
+
+impl Capacity {
+    /// Whether `bytes` more fit, given `staged` that were not submitted yet.
+    pub(crate) fn admits(&self, staged: usize, bytes: usize) -> bool {
+        let waiting = self.pending_bytes + staged;
+        let total = waiting + bytes;
+        total <= self.payload_limit && (waiting == 0 || total <= GROUP_SOFT_LIMIT_BYTES)
+    }
+}
+
+struct Queue {
+    pending: GroupBuffer,
+    pending_first: Seq,
+    /// An empty buffer to swap in.
+    spare_buffer: GroupBuffer,
+    last_submitted: Seq,
+    room: Room,
+    segment_bytes: usize,
+    active_id: u64,
+    spares: VecDeque<Spare>,
+    complete: VecDeque<Segment>,
+    stopping: bool,
+    groups: u64,
+    bytes: u64,
+}
+
+/// A group on its way to the log.
+struct Taken {
+    buffer: GroupBuffer,
+    first_seq: Seq,
+    last_seq: Seq,
+    rotate_to: Option<Spare>,
+}
+
+/// The commit pipeline.
+pub(crate) struct Commit {
+    queue: Mutex<Queue>,
+    work: Condvar,
+    wal: Mutex<Wal>,
+    durable: AtomicU64,
+    /// Whether there is something to sync or seal once the log is idle.
+    untidy: AtomicBool,
+    last_commit_ms: AtomicU64,
+    last_sync_ms: AtomicU64,
+    failed: OnceLock<Error>,
+    durability: Durability,
+    clock: Arc<dyn Clock>,
+    signal: Arc<Signal>,
+}
+
+impl Commit {
+    /// A pipeline in front of `wal`, whose active segment is fresh. `last_seq` is the last sequence
+    /// number that is durable already.
+    pub(crate) fn new(
+        wal: Wal,
+        segment_bytes: usize,
+        last_seq: Seq,
+        durability: Durability,
+        clock: Arc<dyn Clock>,
+        signal: Arc<Signal>,
+    ) -> Self {
+        let mut room = Room::new(segment_bytes, 0);
+        room.rotate();
+        let queue = Queue {
+            pending: GroupBuffer::new(),
+            pending_first: last_seq + 1,
+            spare_buffer: GroupBuffer::new(),
+            last_submitted: last_seq,
+            room,
+            segment_bytes,
+            active_id: wal.id(),
+            spares: VecDeque::new(),
+            complete: VecDeque::new(),
+            stopping: false,
+            groups: 0,
+            bytes: 0,
+        };
+        Commit {
+            queue: Mutex::new(queue),
+            work: Condvar::new(),
+            wal: Mutex::new(wal),
+            durable: AtomicU64::new(last_seq),
+            untidy: AtomicBool::new(false),
+            last_commit_ms: AtomicU64::new(0),
+            last_sync_ms: AtomicU64::new(0),
+            failed: OnceLock::new(),
+            durability,
+            clock,
+            signal,
+        }
+    }
+
+    /// Everything up to this sequence number is committed.
+    pub(crate) fn durable_seq(&self) -> Seq {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Why the log is dead, if it is.
+    pub(crate) fn failure(&self) -> Option<&Error> {
+        self.failed.get()
+    }
+
+    /// Declares the log dead. The first cause stays.
+    pub(crate) fn fail(&self, cause: Error) {
+        if self.failed.set(cause).is_ok() {
+            self.signal.notify();
+            self.work.notify_all();
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.failed.get().map_or(Ok(()), |cause| Err(Error::Failed(cause.to_string().into())))
+    }
+
+    /// What the next group may still take.
+    pub(crate) fn capacity(&self) -> Capacity {
+        let queue = lock(&self.queue);
+        Capacity { pending_bytes: queue.pending.len(), payload_limit: queue.payload_limit() }
+    }
+
+    /// Puts writes with the numbers `first..=last` into the next group; `staged` is left empty.
+    /// They must have been admitted. Unless `quietly`, the log thread is woken.
+    pub(crate) fn submit(&self, staged: &mut GroupBuffer, first: Seq, last: Seq, quietly: bool) {
+        let mut queue = lock(&self.queue);
+        debug_assert_eq!(queue.last_submitted + 1, first, "sequence numbers have no gaps");
+        if queue.pending.is_empty() {
+            std::mem::swap(&mut queue.pending, staged);
+            queue.pending_first = first;
+        } else {
+            queue.pending.append(staged);
+        }
+        staged.clear(BUFFER_KEEP_BYTES);
+        queue.last_submitted = last;
+        drop(queue);
+        if !quietly {
+            self.work.notify_one();
+        }
+    }
+
+    /// The last sequence number submitted.
+    pub(crate) fn last_submitted(&self) -> Seq {
+        lock(&self.queue).last_submitted
+    }
+
+    /// Commits what is pending on this thread, unless another one is at it: then that one is told.
+    /// Returns whether everything submitted is durable.
+    pub(crate) fn commit_in_place(&self) -> bool {
+        match self.wal.try_lock() {
+            Ok(mut wal) => self.commit_pending(&mut wal),
+            Err(TryLockError::Poisoned(_)) => return false,
+            Err(TryLockError::WouldBlock) => self.work.notify_one(),
+        }
+        self.durable_seq() >= self.last_submitted()
+    }
+
+    /// Blocks until everything up to `seq` is committed. `in_place`: there is no log thread.
+    ///
+    /// # Errors
+    /// `Failed` if the log died before: whether the write survives is unknown.
+    pub(crate) fn wait_durable(&self, seq: Seq, in_place: bool) -> Result<()> {
+        loop {
+            let epoch = self.signal.epoch();
+            if self.durable_seq() >= seq {
+                return Ok(());
+            }
+            self.check()?;
+            if in_place {
+                self.commit_in_place();
+            } else {
+                self.signal.wait_past(epoch);
+            }
+        }
+    }
+
+    /// Seals and syncs the log, with everything submitted in it.
+    pub(crate) fn seal(&self) -> Result<()> {
+        let mut wal = lock(&self.wal);
+        self.commit_pending(&mut wal);
+        self.check()?;
+        self.tidy(&mut wal);
+        self.check()
+    }
+
+    /// Adds a prepared segment.
+    pub(crate) fn add_spare(&self, spare: Spare) {
+        lock(&self.queue).spares.push_back(spare);
+        self.signal.notify();
+    }
+
+    /// Whether a segment should be prepared.
+    pub(crate) fn wants_spare(&self) -> bool {
+        self.failed.get().is_none() && lock(&self.queue).spares.is_empty()
+    }
+
+    /// The oldest segment that is needed once everything up to `flushed` is in tables.
+    pub(crate) fn oldest_needed(&self, flushed: Seq) -> u64 {
+        let queue = lock(&self.queue);
+        let needed = queue.complete.iter().find(|segment| segment.last_seq > flushed);
+        needed.map_or(queue.active_id, |segment| segment.id)
+    }
+
+    /// Takes a segment out of the log that is older than `needed`, to be recycled or removed.
+    pub(crate) fn retire(&self, needed: u64) -> Option<u64> {
+        let mut queue = lock(&self.queue);
+        queue.complete.pop_front_if(|segment| segment.id < needed).map(|segment| segment.id)
+    }
+
+    /// Figures of the log.
+    pub(crate) fn stats(&self) -> LogStats {
+        let queue = lock(&self.queue);
+        let segments = queue.complete.len() + 1 + queue.spares.len();
+        LogStats { segments, groups: queue.groups, bytes: queue.bytes }
+    }
+
+    /// The log thread: commits what gathers until [`Commit::stop`], then seals.
+    pub(crate) fn run(&self) {
+        while let Some(work) = self.wait_for_work() {
+            let mut wal = lock(&self.wal);
+            match work {
+                Work::Commit => self.commit_pending(&mut wal),
+                Work::Tidy => self.tidy(&mut wal),
+            }
+        }
+        if self.failed.get().is_none() {
+            let _ = self.seal();
+        }
+    }
+
+    /// Makes [`Commit::run`] return once everything submitted is committed.
+    pub(crate) fn stop(&self) {
+        lock(&self.queue).stopping = true;
+        self.work.notify_all();
+    }
+
+    fn wait_for_work(&self) -> Option<Work> {
+        let mut queue = lock(&self.queue);
+        loop {
+            if self.failed.get().is_some() {
+                return None;
+            }
+            if !queue.pending.is_empty() {
+                return Some(Work::Commit);
+            }
+            if queue.stopping {
+                return None;
+            }
+            if self.tidy_is_due() {
+                return Some(Work::Tidy);
+            }
+            let timed = self.untidy.load(Ordering::Acquire) && self.durability != Durability::Os;
+            queue = if timed {
+                wait_for(&self.work, queue, Duration::from_millis(SEAL_AFTER_MS))
+            } else {
+                wait(&self.work, queue)
+            };
+        }
+    }
+
+    fn tidy_is_due(&self) -> bool {
+        let now = self.clock.now_ms();
+        let since = |mark: &AtomicU64| now.saturating_sub(mark.load(Ordering::Relaxed));
+        self.untidy.load(Ordering::Acquire)
+            && match self.durability {
+                Durability::Always => since(&self.last_commit_ms) >= SEAL_AFTER_MS,
+                Durability::EverySecond => since(&self.last_sync_ms) >= SYNC_AFTER_MS,
+                Durability::Os => false,
+            }
+    }
+
+    /// Syncs and seals what was written.
+    fn tidy(&self, wal: &mut MutexGuard<'_, Wal>) {
+        let (next_seq, fits) = {
+            let mut queue = lock(&self.queue);
+            let fits = queue.room.fits_seal();
+            // What is pending may not lose the room that it was admitted for.
+            let fits = fits && queue.pending.is_empty();
+            if fits && wal.is_unsealed() {
+                queue.room.take(0);
+            }
+            (queue.pending_first_or_next(), fits)
+        };
+        let now = self.clock.now_ms();
+        let outcome = match (wal.is_unsealed(), fits) {
+            (true, true) => wal.seal(next_seq, now),
+            (true, false) if !wal.is_synced() => wal.sync(),
+            _ => Ok(()),
+        };
+        self.last_sync_ms.store(now, Ordering::Relaxed);
+        self.untidy.store(false, Ordering::Release);
+        if let Err(cause) = outcome {
+            self.fail(cause);
+        }
+    }
+
+    /// Writes what is pending as one group and moves the frontier.
+    fn commit_pending(&self, wal: &mut MutexGuard<'_, Wal>) {
+        if self.failed.get().is_some() {
+            return;
+        }
+        let taken = lock(&self.queue).take();
+        let mut taken = match taken {
+            Ok(Some(taken)) => taken,
+            Ok(None) => return,
+            Err(cause) => return self.fail(cause),
+        };
+        let now = self.clock.now_ms();
+        let outcome = self.write(wal, &mut taken, now);
+        taken.buffer.clear(BUFFER_KEEP_BYTES);
+        lock(&self.queue).spare_buffer = taken.buffer;
+        match outcome {
+            Ok(()) => self.publish(taken.last_seq, now),
+            Err(cause) => self.fail(cause),
+        }
+    }
+
+    fn write(&self, wal: &mut Wal, taken: &mut Taken, now: u64) -> Result<()> {
+        if let Some(spare) = taken.rotate_to.take() {
+            wal.rotate(spare, taken.first_seq, now)?;
+        }
+        wal.append(taken.first_seq, now, &mut taken.buffer)?;
+        let since_sync = now.saturating_sub(self.last_sync_ms.load(Ordering::Relaxed));
+        let sync_now = match self.durability {
+            Durability::Always => true,
+            Durability::EverySecond => since_sync >= SYNC_AFTER_MS,
+            Durability::Os => false,
+        };
+        if sync_now {
+            wal.sync()?;
+            self.last_sync_ms.store(now, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn publish(&self, last_seq: Seq, now: u64) {
+        self.last_commit_ms.store(now, Ordering::Relaxed);
+        self.durable.store(last_seq, Ordering::Release);
+        self.signal.notify();
+        if !self.untidy.swap(true, Ordering::AcqRel) {
+            self.work.notify_one();
+        }
+    }
+}
+
+enum Work {
+    Commit,
+    Tidy,
+}
+
+impl Queue {
+    /// The longest payload that the active segment or a spare is sure to hold.
+    fn payload_limit(&self) -> usize {
+        let fresh = Room::max_payload(self.segment_bytes);
+        if self.spares.is_empty() { self.room.max_fitting().min(fresh) } else { fresh }
+    }
+
+    fn pending_first_or_next(&self) -> Seq {
+        if self.pending.is_empty() { self.last_submitted + 1 } else { self.pending_first }
+    }
+
+    /// Takes what is pending, with the segment to go on in if the active one is too full.
+    fn take(&mut self) -> Result<Option<Taken>> {
+        if self.pending.is_empty() {
+            return Ok(None);
+        }
+        let payload_bytes = self.pending.len();
+        let rotate_to = if self.room.fits(payload_bytes) { None } else { Some(self.rotate()?) };
+        self.room.take(payload_bytes);
+        let free = std::mem::replace(&mut self.spare_buffer, GroupBuffer::new());
+        let buffer = std::mem::replace(&mut self.pending, free);
+        self.groups += 1;
+        self.bytes += payload_bytes as u64;
+        let (first_seq, last_seq) = (self.pending_first, self.last_submitted);
+        Ok(Some(Taken { buffer, first_seq, last_seq, rotate_to }))
+    }
+
+    /// Changes to a spare segment. There is one, for what is pending was admitted.
+    fn rotate(&mut self) -> Result<Spare> {
+        let spare = self.spares.pop_front();
+        debug_assert!(spare.is_some(), "a group was admitted that no segment holds");
+        let spare = spare.ok_or(Error::NoSpace)?;
+        self.complete.push_back(Segment { id: self.active_id, last_seq: self.pending_first - 1 });
+        self.active_id = spare.id;
+        self.room.rotate();
+        Ok(spare)
+    }
+}

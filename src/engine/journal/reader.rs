@@ -1,0 +1,193 @@
+//! Decides over a whole journal what is history, what is a torn tail, and what is damage.
+//!
+//! A pure function over bytes. At the first group that is not whole, at X, the rest of the file is
+//! probed: a later whole group of this use of the file that says "X was synced when I was written"
+//! proves that X was acknowledged and then damaged, and nothing may be guessed: an error. Without
+//! such a group X is the tail that a crash tore; nobody was told that it was durable. The reader
+//! must never skip a group and go on behind it, for recovery yields a prefix.
+
+use super::Purpose;
+use super::format::{
+    BLOCK_BYTES, GROUP_HEADER_BYTES, GroupHeader, GroupKind, Header, HeaderBlock, VERSION,
+    group_bytes, payload_crc,
+};
+use crate::engine::coding::get_u64;
+use crate::engine::error::{Error, Result};
+use crate::engine::key::Seq;
+
+/// A group that is whole.
+#[derive(Debug)]
+pub(crate) struct Group<'a> {
+    /// The sequence number of its first record.
+    pub(crate) first_seq: Seq,
+    /// How many records it holds.
+    pub(crate) count: u32,
+    /// Where it starts in the file, in bytes.
+    pub(crate) offset: u64,
+    /// The records.
+    pub(crate) payload: &'a [u8],
+}
+
+/// How a journal ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Nothing behind the last group.
+    Clean,
+    /// A group had been begun and is not whole; it was not acknowledged.
+    Torn,
+    /// The journal is complete and the one with this id goes on.
+    Continues(u64),
+}
+
+/// A journal's history.
+#[derive(Debug)]
+pub(crate) struct Journal<'a> {
+    /// The groups that hold records, in order.
+    pub(crate) groups: Vec<Group<'a>>,
+    /// Where the next group would start, in bytes.
+    pub(crate) end: u64,
+    /// The number that the next group would have.
+    pub(crate) next_group: u64,
+    /// The header checksum of the last group, or the header's `previous_crc`.
+    pub(crate) last_crc: u32,
+    /// How it ends.
+    pub(crate) ending: Ending,
+}
+
+/// Reads the header of the journal `name`, which is numbered `id`. `None` means that the file was
+/// prepared (or recycled) for later use and holds no history.
+///
+/// # Errors
+/// `Corrupt` if the header is damaged but groups were written behind it; `UnknownFormat`.
+pub(crate) fn read_header(
+    name: &str,
+    bytes: &[u8],
+    id: u64,
+    purpose: Purpose,
+) -> Result<Option<Header>> {
+    match Header::decode(bytes) {
+        HeaderBlock::Valid(header) if header.id == id && header.purpose == purpose => {
+            return Ok(Some(header));
+        }
+        HeaderBlock::UnknownVersion(version) => {
+            return Err(Error::UnknownFormat { file: name.into(), version, supported: VERSION });
+        }
+        HeaderBlock::Valid(_) | HeaderBlock::Blank | HeaderBlock::Invalid => {}
+    }
+    // The header is synced before the first group is written, so a group that was written under
+    // this id means that there had been a header.
+    match boundaries(bytes, BLOCK_BYTES as u64).find_map(|at| whole_header(bytes, id, at)) {
+        Some(_) => Err(Error::corrupt(name, 0, "the file header is damaged")),
+        None => Ok(None),
+    }
+}
+
+/// Reads the groups of a journal. `known_end` is where its successor says that it ends.
+///
+/// # Errors
+/// `Corrupt`, naming the offset of the first group that is not what was acknowledged.
+pub(crate) fn open<'a>(
+    name: &str,
+    bytes: &'a [u8],
+    header: &Header,
+    known_end: Option<u64>,
+) -> Result<Journal<'a>> {
+    let mut journal = Journal {
+        groups: Vec::new(),
+        end: BLOCK_BYTES as u64,
+        next_group: header.first_group,
+        last_crc: header.previous_crc,
+        ending: Ending::Clean,
+    };
+    let mut next_seq = header.first_seq;
+    while journal.ending == Ending::Clean && known_end.is_none_or(|end| journal.end < end) {
+        let Some((group, crc, payload)) = whole_group(bytes, header, journal.end) else {
+            journal.ending = tail(name, bytes, header, &journal, known_end)?;
+            break;
+        };
+        let in_order = group.group == journal.next_group
+            && group.previous_crc == journal.last_crc
+            && group.first_seq == next_seq;
+        if !in_order {
+            return Err(Error::corrupt(name, journal.end, "the group is not the one that follows"));
+        }
+        next_seq += u64::from(group.count);
+        journal.take(name, &group, crc, payload)?;
+    }
+    if known_end.is_some_and(|end| end != journal.end) {
+        return Err(Error::corrupt(name, journal.end, "groups are missing here"));
+    }
+    Ok(journal)
+}
+
+impl<'a> Journal<'a> {
+    fn take(&mut self, name: &str, group: &GroupHeader, crc: u32, payload: &'a [u8]) -> Result<()> {
+        let offset = self.end;
+        match group.kind {
+            GroupKind::Data => self.groups.push(Group {
+                first_seq: group.first_seq,
+                count: group.count,
+                offset,
+                payload,
+            }),
+            GroupKind::Seal => {}
+            GroupKind::End => {
+                let id = get_u64(payload, 0)
+                    .ok_or_else(|| Error::corrupt(name, offset, "the end names no successor"))?;
+                self.ending = Ending::Continues(id);
+            }
+        }
+        self.end += group_bytes(payload.len()) as u64;
+        self.next_group = group.group + 1;
+        self.last_crc = crc;
+        Ok(())
+    }
+}
+
+/// What the bytes from `journal.end` on are, given that no whole group starts there.
+fn tail(
+    name: &str,
+    bytes: &[u8],
+    header: &Header,
+    journal: &Journal<'_>,
+    known_end: Option<u64>,
+) -> Result<Ending> {
+    let at = journal.end;
+    let later = boundaries(bytes, at + BLOCK_BYTES as u64)
+        .filter_map(|at| whole_header(bytes, header.id, at))
+        .find(|later| later.epoch == header.epoch && later.synced_group >= journal.next_group);
+    if later.is_some() || known_end.is_some() {
+        return Err(Error::corrupt(name, at, "a group that had been synced is damaged"));
+    }
+    let begun = bytes.get(at as usize..).is_some_and(|rest| {
+        GroupHeader::looks_begun(rest, header.epoch, journal.next_group, journal.last_crc)
+    });
+    Ok(if begun { Ending::Torn } else { Ending::Clean })
+}
+
+/// The group at `offset`, if all of it is there and belongs to this use of the file.
+fn whole_group<'a>(
+    bytes: &'a [u8],
+    header: &Header,
+    offset: u64,
+) -> Option<(GroupHeader, u32, &'a [u8])> {
+    let rest = bytes.get(offset as usize..)?;
+    let (group, crc) = GroupHeader::decode(rest, header.id, offset)?;
+    let payload = rest.get(GROUP_HEADER_BYTES..)?.get(..group.length as usize)?;
+    let whole = group.epoch == header.epoch
+        && payload_crc(header.id, header.epoch, offset, payload) == group.payload_crc;
+    whole.then_some((group, crc, payload))
+}
+
+fn whole_header(bytes: &[u8], id: u64, offset: u64) -> Option<GroupHeader> {
+    let (group, _) = GroupHeader::decode(bytes.get(offset as usize..)?, id, offset)?;
+    Some(group)
+}
+
+/// The offsets, from `from` on, at which a group could start.
+fn boundaries(bytes: &[u8], from: u64) -> impl Iterator<Item = u64> {
+    (from..bytes.len() as u64).step_by(BLOCK_BYTES)
+}
+
+#[cfg(test)]
+mod tests;

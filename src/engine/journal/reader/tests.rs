@@ -1,0 +1,178 @@
+//! What the reader makes of whole, torn, cut and damaged journals.
+
+use super::*;
+use crate::engine::journal::{GroupBuffer, JournalWriter};
+use crate::engine::storage::Storage;
+use crate::engine::storage::sim::SimStorage;
+
+const NAME: &str = "000007.wal";
+const EPOCH: u64 = 0x5eed;
+
+fn header() -> Header {
+    Header {
+        purpose: Purpose::Wal,
+        id: 7,
+        epoch: EPOCH,
+        first_group: 3,
+        first_seq: 10,
+        previous_id: 0,
+        previous_end: 0,
+        previous_crc: 0,
+    }
+}
+
+/// A journal with one group per payload, one write per group, each synced before the next is
+/// written, or none synced; then, if asked for, a seal.
+fn journal(payloads: &[&[u8]], synced: bool, seal: bool) -> Vec<u8> {
+    let storage = SimStorage::new(1);
+    let file = storage.create(NAME).unwrap();
+    file.write_all_at(&vec![0; 16 * BLOCK_BYTES], 0).unwrap();
+    let mut writer = JournalWriter::start(file, NAME.into(), &header()).unwrap();
+    for (seq, payload) in (10..).zip(payloads) {
+        let mut buffer = GroupBuffer::new();
+        buffer.push(|out| out.extend_from_slice(payload));
+        writer.append(GroupKind::Data, seq, 0, &mut buffer).unwrap();
+        if synced {
+            writer.sync().unwrap();
+        }
+    }
+    if seal {
+        let seq = 10 + payloads.len() as u64;
+        writer.append(GroupKind::Seal, seq, 0, &mut GroupBuffer::new()).unwrap();
+    }
+    storage.read_file(NAME).unwrap()
+}
+
+fn read(bytes: &[u8]) -> Result<(Vec<Vec<u8>>, Ending)> {
+    let header = read_header(NAME, bytes, 7, Purpose::Wal)?;
+    let journal = open(NAME, bytes, &header.expect("a header"), None)?;
+    Ok((journal.groups.iter().map(|group| group.payload.to_vec()).collect(), journal.ending))
+}
+
+fn damaged_at(bytes: &[u8]) -> u64 {
+    match read(bytes) {
+        Err(Error::Corrupt { offset, .. }) => offset,
+        other => panic!("{other:?} instead of damage"),
+    }
+}
+
+const BLOCK: usize = BLOCK_BYTES;
+
+#[test]
+fn groups_read_back_in_order() {
+    let long = vec![9; 3 * BLOCK];
+    let bytes = journal(&[b"one", &long, b""], true, true);
+    let (groups, ending) = read(&bytes).unwrap();
+    assert_eq!(groups, [b"one".to_vec(), long, b"".to_vec()]);
+    assert_eq!(ending, Ending::Clean);
+}
+
+#[test]
+fn the_torn_last_group_is_dropped_and_reported() {
+    let long = vec![9; 2 * BLOCK];
+    let bytes = journal(&[b"one", &long], true, false);
+    for lost in [2, 3, 4] {
+        let mut torn = bytes.clone();
+        torn[lost * BLOCK..(lost + 1) * BLOCK].fill(0);
+        let (groups, ending) = read(&torn).unwrap();
+        assert_eq!(groups, [b"one"], "block {lost} lost");
+        // Without its first block, a torn group leaves no trace that could be told from old bytes.
+        assert_eq!(ending, if lost == 2 { Ending::Clean } else { Ending::Torn });
+    }
+}
+
+#[test]
+fn damage_before_a_later_synced_group_is_refused() {
+    let bytes = journal(&[b"one", b"two", b"three"], true, false);
+    let flips = [BLOCK, BLOCK + 30, BLOCK + 71, BLOCK + 72, 2 * BLOCK + 20];
+    for at in flips {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 4;
+        assert_eq!(damaged_at(&flipped), (at / BLOCK * BLOCK) as u64, "flip at {at}");
+    }
+}
+
+#[test]
+fn any_flip_in_the_last_group_is_told_from_a_clean_end() {
+    let bytes = journal(&[b"one", b"two"], true, false);
+    for bit in 0..(GROUP_HEADER_BYTES + 3) * 8 {
+        let mut flipped = bytes.clone();
+        flipped[2 * BLOCK + bit / 8] ^= 1 << (bit % 8);
+        let (groups, ending) = read(&flipped).unwrap();
+        assert_eq!((groups, ending), (vec![b"one".to_vec()], Ending::Torn), "bit {bit}");
+    }
+}
+
+#[test]
+fn a_seal_makes_damage_to_the_last_group_visible() {
+    let mut bytes = journal(&[b"one", b"two"], true, true);
+    bytes[2 * BLOCK + 73] ^= 1;
+    assert_eq!(damaged_at(&bytes), 2 * BLOCK as u64);
+}
+
+#[test]
+fn without_syncs_between_them_later_groups_prove_nothing() {
+    let mut bytes = journal(&[b"one", b"two", b"three"], false, false);
+    bytes[2 * BLOCK..3 * BLOCK].fill(0);
+    let (groups, _) = read(&bytes).unwrap();
+    assert_eq!(groups, [b"one"], "a prefix, with nothing from behind the gap");
+}
+
+#[test]
+fn groups_of_an_earlier_use_of_the_file_are_not_read() {
+    let old = journal(&[b"old one", b"old two", b"old three"], true, true);
+    let storage = SimStorage::new(1);
+    storage.write_file(NAME, &old).unwrap();
+    let file = storage.open(NAME).unwrap();
+    // Group numbers go on for the life of a database: they never come back in a recycled file.
+    let fresh = Header { epoch: EPOCH + 1, first_group: 103, ..header() };
+    let mut writer = JournalWriter::start(file, NAME.into(), &fresh).unwrap();
+    let mut buffer = GroupBuffer::new();
+    buffer.push(|out| out.extend_from_slice(b"new"));
+    writer.append(GroupKind::Data, 10, 0, &mut buffer).unwrap();
+    let bytes = storage.read_file(NAME).unwrap();
+    assert_eq!(read(&bytes).unwrap(), (vec![b"new".to_vec()], Ending::Clean));
+}
+
+#[test]
+fn a_group_in_the_wrong_place_is_not_read() {
+    let mut bytes = journal(&[b"one", b"two", b"three"], true, false);
+    let second = bytes[2 * BLOCK..3 * BLOCK].to_vec();
+    bytes[3 * BLOCK..4 * BLOCK].copy_from_slice(&second);
+    assert_eq!(read(&bytes).unwrap(), (vec![b"one".to_vec(), b"two".to_vec()], Ending::Torn));
+}
+
+#[test]
+fn a_header_is_missed_only_if_no_group_was_written_behind_it() {
+    let mut prepared = vec![0; 8 * BLOCK];
+    assert_eq!(read_header(NAME, &prepared, 7, Purpose::Wal).unwrap(), None);
+    prepared[3] = 1;
+    assert_eq!(read_header(NAME, &prepared, 7, Purpose::Wal).unwrap(), None, "torn activation");
+    let mut used = journal(&[b"one"], true, false);
+    assert_eq!(read_header(NAME, &used, 8, Purpose::Wal).unwrap(), None, "recycled, now 8");
+    used[20] ^= 1;
+    let error = read_header(NAME, &used, 7, Purpose::Wal).unwrap_err();
+    assert!(matches!(error, Error::Corrupt { offset: 0, .. }), "{error}");
+}
+
+#[test]
+fn a_later_format_is_refused_by_name() {
+    let mut bytes = header().encode();
+    bytes[8] = 9;
+    let crc = crc32c::crc32c(&bytes[..72]).to_le_bytes();
+    bytes[72..76].copy_from_slice(&crc);
+    let error = read_header(NAME, &bytes, 7, Purpose::Wal).unwrap_err();
+    assert!(matches!(error, Error::UnknownFormat { version: 9, .. }), "{error}");
+}
+
+#[test]
+fn a_successor_says_where_the_journal_ends() {
+    let bytes = journal(&[b"one", b"two"], true, false);
+    let header = header();
+    let whole = open(NAME, &bytes, &header, Some(3 * BLOCK as u64)).unwrap();
+    assert_eq!(whole.groups.len(), 2);
+    let shorter = open(NAME, &bytes, &header, Some(2 * BLOCK as u64)).unwrap();
+    assert_eq!(shorter.groups.len(), 1, "what stands behind was dropped by an earlier recovery");
+    let longer = open(NAME, &bytes, &header, Some(4 * BLOCK as u64)).unwrap_err();
+    assert!(matches!(longer, Error::Corrupt { .. }), "{longer}");
+}

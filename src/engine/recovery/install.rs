@@ -1,0 +1,171 @@
+//! The writing half of recovery: brings the storage to the state that serving starts from.
+//!
+//! Order: a fresh log segment that continues the old log, then the replayed writes as tables, then
+//! a manifest that names both, then `CURRENT`. Only behind that are the old files removed.
+
+use std::sync::Arc;
+
+use super::replay::Found;
+use super::{Directory, Opened};
+use crate::engine::compaction::job::{Surroundings, write_tables};
+use crate::engine::error::{Error, Result};
+use crate::engine::filename;
+use crate::engine::iter::VisibleIter;
+use crate::engine::journal::{Header, Purpose};
+use crate::engine::key::Seq;
+use crate::engine::memtable::Memtable;
+use crate::engine::options::{Environment, Options};
+use crate::engine::storage::Storage;
+use crate::engine::version::set::VersionSet;
+use crate::engine::version::{TableRef, Version, VersionEdit};
+use crate::engine::wal::{self, Spare, Wal};
+
+/// Makes `found` the current state.
+pub(super) fn install(
+    mut found: Found,
+    environment: &Environment,
+    options: &Options,
+    directory: &Directory,
+) -> Result<Opened> {
+    let storage = environment.storage.as_ref();
+    for name in &directory.temporaries {
+        storage.remove(name).map_err(|e| Error::io("remove", name, e))?;
+    }
+    keep_torn_tail(storage, &found)?;
+    let mut ids = Ids(found.snapshot.next_file_id.max(directory.free_id()));
+    let wal = start_log(environment, options, directory, &found, &mut ids)?;
+    let flushed = flush(storage, std::mem::take(&mut found.memtables), &mut ids)?;
+    let version = add_tables(&mut found, &flushed);
+    let mut snapshot = found.snapshot;
+    snapshot.flushed_seq = found.last_seq;
+    snapshot.first_segment = wal.id();
+    snapshot.next_file_id = ids.0;
+    let mut set = VersionSet::create(environment.clone(), snapshot)?;
+    remove_old_files(storage, directory, &set);
+    let spare = reuse_segment(storage, directory, options, wal.id(), &mut set)?;
+    let mut recovery = found.recovery;
+    recovery.last_seq = found.last_seq;
+    Ok(Opened { set, version, wal, spare, recovery })
+}
+
+/// Keeps a copy of what is dropped.
+fn keep_torn_tail(storage: &dyn Storage, found: &Found) -> Result<()> {
+    let Some(torn) = &found.recovery.torn else { return Ok(()) };
+    let write = || -> std::io::Result<()> {
+        if storage.list()?.contains(&torn.copy) {
+            // A recovery that crashed kept it, wholly or in part.
+            storage.remove(&torn.copy)?;
+        }
+        let file = storage.create(&torn.copy)?;
+        file.write_all_at(&found.torn_bytes, 0)?;
+        file.sync()
+    };
+    write().map_err(|e| Error::io("write", &torn.copy, e))
+}
+
+/// Starts a fresh segment that continues the log, in a file that the last run had prepared if there
+/// is one.
+fn start_log(
+    environment: &Environment,
+    options: &Options,
+    directory: &Directory,
+    found: &Found,
+    ids: &mut Ids,
+) -> Result<Wal> {
+    let storage = environment.storage.as_ref();
+    let bytes = options.wal_segment_bytes;
+    let prepared = match &found.log_end {
+        Some(end) => directory.segments.range(end.id + 1..).next(),
+        None => None,
+    };
+    let prepared = match prepared {
+        Some(id) => wal::open_segment(storage, *id, bytes)?,
+        None => None,
+    };
+    let spare = match prepared {
+        Some(spare) => spare,
+        None => wal::create_segment(storage, ids.next_file_id(), bytes)?,
+    };
+    let end = found.log_end.as_ref();
+    let header = Header {
+        purpose: Purpose::Wal,
+        id: spare.id,
+        epoch: (environment.random)(),
+        first_group: end.map_or(1, |end| end.next_group),
+        first_seq: found.last_seq + 1,
+        previous_id: end.map_or(0, |end| end.id),
+        previous_end: end.map_or(0, |end| end.offset),
+        previous_crc: end.map_or(0, |end| end.last_crc),
+    };
+    let id = spare.id;
+    let journal = wal::start_segment(spare, &header)?;
+    Ok(Wal::new(journal, id, Arc::clone(&environment.random)))
+}
+
+/// Writes replayed memtables as tables.
+fn flush(storage: &dyn Storage, memtables: Vec<Memtable>, ids: &mut Ids) -> Result<Vec<TableRef>> {
+    let mut tables = Vec::new();
+    for memtable in memtables {
+        let mut entries = VisibleIter::new(Arc::new(memtable).sorted(), Seq::MAX, false);
+        tables.extend(write_tables(storage, &mut entries, u64::MAX, ids)?);
+    }
+    Ok(tables)
+}
+
+/// The version of the tables found and flushed; the snapshot gains the latter.
+fn add_tables(found: &mut Found, flushed: &[TableRef]) -> Version {
+    for table in flushed {
+        let meta = table.meta().clone();
+        found.snapshot.tables.insert(meta.id, (0, meta));
+    }
+    let added = found.snapshot.tables.values().cloned().collect();
+    let opened: Vec<TableRef> = found.tables.iter().chain(flushed).cloned().collect();
+    Version::empty().apply(&VersionEdit { added, ..VersionEdit::default() }, &opened)
+}
+
+/// Removes what was found in the directory and is not part of the database now. Nothing depends on
+/// it: what cannot be removed is tried again at the next open.
+fn remove_old_files(storage: &dyn Storage, directory: &Directory, set: &VersionSet) {
+    let tables = directory.tables.iter().filter(|id| !set.snapshot().tables.contains_key(id));
+    let manifests = directory.manifests.iter().filter(|id| **id != set.manifest_id());
+    let names = tables.map(|id| filename::table(*id));
+    for name in names.chain(manifests.map(|id| filename::manifest(*id))) {
+        if let Err(error) = storage.remove(&name) {
+            tracing::warn!(file = name, %error, "could not remove an old file");
+        }
+    }
+}
+
+/// Makes one old segment the spare, removes the others.
+fn reuse_segment(
+    storage: &dyn Storage,
+    directory: &Directory,
+    options: &Options,
+    active: u64,
+    set: &mut VersionSet,
+) -> Result<Option<Spare>> {
+    let mut spare = None;
+    for id in directory.segments.iter().filter(|id| **id != active) {
+        let usable = wal::open_segment(storage, *id, options.wal_segment_bytes)?.is_some();
+        if spare.is_none() && usable {
+            spare = Some(wal::recycle_segment(storage, *id, set.next_file_id())?);
+        } else if let Err(error) = storage.remove(&filename::wal(*id)) {
+            tracing::warn!(segment = id, %error, "could not remove an old log segment");
+        }
+    }
+    Ok(spare)
+}
+
+/// Counts file ids up while there is no version set yet.
+struct Ids(u64);
+
+impl Surroundings for Ids {
+    fn next_file_id(&mut self) -> u64 {
+        self.0 += 1;
+        self.0 - 1
+    }
+
+    fn yield_now(&mut self) -> Result<()> {
+        Ok(())
+    }
+}

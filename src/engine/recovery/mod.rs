@@ -1,0 +1,111 @@
+//! Opening a database: from what is on the device to a state that can serve.
+//!
+//! All that recovery needs is read and checked ([`replay`]) before the first byte is changed
+//! ([`install`]): a damaged database is refused and left exactly as it was. The log is read as the
+//! device holds it, not as the page cache remembers it. What is replayed goes to tables before
+//! anything is served; until `CURRENT` names the new manifest, a crash leaves the old state in
+//! force, and the next recovery begins anew.
+
+mod install;
+mod replay;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::error::{Error, Result};
+use super::filename::{self, FileKind};
+use super::key::Seq;
+use super::options::{Environment, Options};
+use super::storage::Storage;
+use super::version::Version;
+use super::version::set::{self, VersionSet};
+use super::wal::{Spare, Wal};
+
+/// What recovery found and did.
+#[derive(Debug, Clone, Default)]
+pub struct Recovery {
+    /// Whether the directory was new.
+    pub created: bool,
+    /// Log groups read.
+    pub groups: u64,
+    /// Writes replayed from the log; those that were in tables already are not counted.
+    pub writes: u64,
+    /// Bytes of the log groups read.
+    pub log_bytes: u64,
+    /// Tables found.
+    pub tables: usize,
+    /// The last sequence number recovered.
+    pub last_seq: Seq,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// The unacknowledged tail that was dropped, if there was one.
+    pub torn: Option<TornTail>,
+}
+
+/// A log tail that a crash left half-written; it was never acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TornTail {
+    /// The segment's file name.
+    pub file: String,
+    /// Where the tail starts, in bytes.
+    pub offset: u64,
+    /// The file that keeps a copy of it.
+    pub copy: String,
+}
+
+/// A database that is ready to serve.
+pub(crate) struct Opened {
+    pub(crate) set: VersionSet,
+    pub(crate) version: Version,
+    pub(crate) wal: Wal,
+    pub(crate) spare: Option<Spare>,
+    pub(crate) recovery: Recovery,
+}
+
+/// Opens the database in the environment's storage, which must be locked.
+pub(crate) fn open(environment: &Environment, options: &Options) -> Result<Opened> {
+    let started = Instant::now();
+    let storage = environment.storage.as_ref();
+    let directory = Directory::list(storage)?;
+    let found = match set::load(storage)? {
+        Some(loaded) => replay::read(storage, loaded, &directory, options)?,
+        None => replay::read_nothing(storage, &directory)?,
+    };
+    let mut opened = install::install(found, environment, options, &directory)?;
+    opened.recovery.elapsed = started.elapsed();
+    Ok(opened)
+}
+
+/// The files of the database that are in the directory; files of others are none of our business.
+#[derive(Default)]
+struct Directory {
+    tables: BTreeSet<u64>,
+    segments: BTreeSet<u64>,
+    manifests: BTreeSet<u64>,
+    temporaries: Vec<String>,
+}
+
+impl Directory {
+    fn list(storage: &dyn Storage) -> Result<Self> {
+        let mut directory = Directory::default();
+        for name in storage.list().map_err(|e| Error::io("list", "the directory", e))? {
+            let _ = match filename::parse(&name) {
+                Some(FileKind::Table(id)) => directory.tables.insert(id),
+                Some(FileKind::Wal(id)) => directory.segments.insert(id),
+                Some(FileKind::Manifest(id)) => directory.manifests.insert(id),
+                Some(FileKind::Temporary) => {
+                    directory.temporaries.push(name);
+                    true
+                }
+                Some(FileKind::Current | FileKind::Lock) | None => false,
+            };
+        }
+        Ok(directory)
+    }
+
+    /// An id that no file has.
+    fn free_id(&self) -> u64 {
+        let greatest = |ids: &BTreeSet<u64>| ids.last().copied().unwrap_or(0);
+        greatest(&self.tables).max(greatest(&self.segments)).max(greatest(&self.manifests)) + 1
+    }
+}

@@ -1,0 +1,241 @@
+//! The reading half of recovery: checks everything, changes nothing.
+
+use std::sync::Arc;
+
+use super::{Directory, Recovery, TornTail};
+use crate::engine::error::{Error, Result};
+use crate::engine::filename::{self, CURRENT};
+use crate::engine::journal::{self, Ending, Header, Journal, Purpose};
+use crate::engine::key::Seq;
+use crate::engine::memtable::Memtable;
+use crate::engine::options::Options;
+use crate::engine::storage::Storage;
+use crate::engine::table::Table;
+use crate::engine::version::TableRef;
+use crate::engine::version::set::{Loaded, Snapshot};
+use crate::engine::wal::{self, Write};
+
+/// The most of a torn tail that is kept.
+const TORN_COPY_BYTES: usize = 8 << 20;
+
+/// What was read and found whole.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) snapshot: Snapshot,
+    pub(super) tables: Vec<TableRef>,
+    /// What the log holds beyond the tables, oldest first.
+    pub(super) memtables: Vec<Memtable>,
+    pub(super) last_seq: Seq,
+    pub(super) log_end: Option<LogEnd>,
+    /// The bytes of the torn tail, if there is one.
+    pub(super) torn_bytes: Vec<u8>,
+    pub(super) recovery: Recovery,
+}
+
+/// Where the log that was read ends.
+pub(super) struct LogEnd {
+    pub(super) id: u64,
+    pub(super) offset: u64,
+    pub(super) next_group: u64,
+    pub(super) last_crc: u32,
+}
+
+/// A segment in memory.
+struct Segment {
+    id: u64,
+    name: String,
+    bytes: Vec<u8>,
+    header: Header,
+}
+
+impl Segment {
+    /// Reads a segment; `None` if it was prepared and never used.
+    fn read(storage: &dyn Storage, id: u64) -> Result<Option<Self>> {
+        let name = filename::wal(id);
+        let bytes = storage.read_from_device(&name).map_err(|e| Error::io("read", &name, e))?;
+        let header = journal::read_header(&name, &bytes, id, Purpose::Wal)?;
+        Ok(header.map(|header| Segment { id, name, bytes, header }))
+    }
+
+    fn journal(&self, known_end: Option<u64>) -> Result<Journal<'_>> {
+        journal::open(&self.name, &self.bytes, &self.header, known_end)
+    }
+}
+
+/// A directory without `CURRENT`. What a crash during creation left behind holds no data; anything
+/// that does means that `CURRENT` was lost.
+pub(super) fn read_nothing(storage: &dyn Storage, directory: &Directory) -> Result<Found> {
+    let mut data = directory.tables.iter().map(|id| filename::table(*id)).next();
+    for id in &directory.segments {
+        if let Some(segment) = Segment::read(storage, *id)?
+            && !segment.journal(None)?.groups.is_empty()
+        {
+            data = Some(segment.name);
+        }
+    }
+    if let Some(name) = data {
+        return Err(Error::corrupt(CURRENT, 0, format!("it is missing, but {name} holds data")));
+    }
+    let recovery = Recovery { created: true, ..Recovery::default() };
+    Ok(Found { recovery, ..Found::default() })
+}
+
+/// Reads the tables that the manifest names, and the log.
+pub(super) fn read(
+    storage: &dyn Storage,
+    loaded: Loaded,
+    directory: &Directory,
+    options: &Options,
+) -> Result<Found> {
+    if let Some(offset) = loaded.torn_at {
+        let manifest = filename::manifest(loaded.id);
+        tracing::warn!(manifest, offset, "dropped an edit that a crash left half-written");
+    }
+    let mut found = Found {
+        last_seq: loaded.snapshot.flushed_seq,
+        recovery: Recovery { tables: loaded.snapshot.tables.len(), ..Recovery::default() },
+        snapshot: loaded.snapshot,
+        ..Found::default()
+    };
+    for (_, meta) in found.snapshot.tables.values() {
+        found.tables.push(Arc::new(Table::open(storage, meta)?));
+    }
+    found.replay(storage, directory, options)?;
+    Ok(found)
+}
+
+impl Found {
+    /// Reads the log from the segment that the manifest names on. Two segments are in memory at a
+    /// time, for a segment's successor says where it ends.
+    fn replay(
+        &mut self,
+        storage: &dyn Storage,
+        directory: &Directory,
+        options: &Options,
+    ) -> Result<()> {
+        let first = self.snapshot.first_segment;
+        if !directory.segments.contains(&first) {
+            return Err(Error::corrupt(&filename::wal(first), 0, "this log segment is missing"));
+        }
+        let mut current = Segment::read(storage, first)?;
+        if current.is_none() {
+            return Err(Error::corrupt(&filename::wal(first), 0, "the file header is damaged"));
+        }
+        let mut rest = directory.segments.range(first + 1..);
+        while let Some(segment) = current {
+            let mut next = None;
+            while next.is_none()
+                && let Some(id) = rest.next()
+            {
+                next = Segment::read(storage, *id)?;
+            }
+            self.replay_segment(&segment, next.as_ref(), directory, options)?;
+            current = next;
+        }
+        Ok(())
+    }
+
+    fn replay_segment(
+        &mut self,
+        segment: &Segment,
+        successor: Option<&Segment>,
+        directory: &Directory,
+        options: &Options,
+    ) -> Result<()> {
+        let name = &segment.name;
+        if let Some(next) = successor
+            && next.header.previous_id != segment.id
+        {
+            let missing = format!("it does not continue {name}: a segment between is missing");
+            return Err(Error::corrupt(&next.name, 0, missing));
+        }
+        self.check_continues(segment)?;
+        let journal = segment.journal(successor.map(|next| next.header.previous_end))?;
+        self.apply(segment, &journal, options)?;
+        if successor.is_none() {
+            self.note_ending(segment, &journal, directory)?;
+        }
+        let (offset, next_group, last_crc) = (journal.end, journal.next_group, journal.last_crc);
+        self.log_end = Some(LogEnd { id: segment.id, offset, next_group, last_crc });
+        Ok(())
+    }
+
+    /// Whether a segment goes on exactly where the one before it, or the tables, ended.
+    fn check_continues(&self, segment: &Segment) -> Result<()> {
+        let header = &segment.header;
+        let fits = match &self.log_end {
+            Some(end) => {
+                header.previous_end == end.offset
+                    && header.previous_crc == end.last_crc
+                    && header.first_group == end.next_group
+                    && header.first_seq == self.last_seq + 1
+            }
+            None => header.first_seq <= self.snapshot.flushed_seq + 1,
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(Error::corrupt(&segment.name, 0, "it does not continue what stands before it"))
+    }
+
+    fn apply(&mut self, segment: &Segment, journal: &Journal<'_>, options: &Options) -> Result<()> {
+        for group in &journal.groups {
+            let writes = wal::decode_writes(group.payload, group.count).ok_or_else(|| {
+                Error::corrupt(&segment.name, group.offset, "a record is malformed")
+            })?;
+            self.recovery.groups += 1;
+            self.recovery.log_bytes += group.payload.len() as u64;
+            for (seq, write) in (group.first_seq..).zip(writes) {
+                self.last_seq = self.last_seq.max(seq);
+                if seq > self.snapshot.flushed_seq {
+                    self.insert(seq, &write, options);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, seq: Seq, write: &Write<'_>, options: &Options) {
+        let room = |memtable: &Memtable| memtable.has_room(write.key.len(), write.value.len());
+        if !self.memtables.last().is_some_and(room) {
+            self.memtables.push(Memtable::new(options.memtable_bytes()));
+        }
+        if let Some(memtable) = self.memtables.last_mut() {
+            memtable.insert(write.key, seq, write.kind, write.value);
+            self.recovery.writes += 1;
+        }
+    }
+
+    /// Looks at how the last segment ends.
+    fn note_ending(
+        &mut self,
+        segment: &Segment,
+        journal: &Journal<'_>,
+        directory: &Directory,
+    ) -> Result<()> {
+        match journal.ending {
+            Ending::Clean => {}
+            // The file that it goes on in had been prepared before this one named it.
+            Ending::Continues(id) if directory.segments.contains(&id) => {}
+            Ending::Continues(id) => {
+                let what = format!("{} goes on in it, but it is missing", segment.name);
+                return Err(Error::corrupt(&filename::wal(id), 0, what));
+            }
+            Ending::Torn => {
+                let copy = format!("{}.torn-{}", segment.name, journal.end);
+                self.torn_bytes = torn_bytes(&segment.bytes, journal.end);
+                let file = segment.name.clone();
+                self.recovery.torn = Some(TornTail { file, offset: journal.end, copy });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The tail from `offset` on, without the zeros at its end.
+fn torn_bytes(bytes: &[u8], offset: u64) -> Vec<u8> {
+    let tail = bytes.get(offset as usize..).unwrap_or_default();
+    let tail = &tail[..tail.len().min(TORN_COPY_BYTES)];
+    let length = tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    tail[..length].to_vec()
+}

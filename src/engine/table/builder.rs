@@ -1,0 +1,209 @@
+//! Writes a table, front to back, in one pass.
+//!
+//! Blocks gather in a buffer and leave in large writes; the index waits in memory, so that the data
+//! blocks lie together. Nothing of a table counts before [`TableBuilder::finish`] has synced it and
+//! the caller has synced the directory: a builder that failed or was dropped leaves an orphan.
+
+use std::sync::Arc;
+
+use crc32c::crc32c_append;
+
+use super::block::BlockBuilder;
+use super::filter::FilterBuilder;
+use super::format::{Footer, Handle, Properties, seal_block};
+use super::{BLOCK_BYTES, TableMeta};
+use crate::engine::error::{Error, Result};
+use crate::engine::filename;
+use crate::engine::iter::Entry;
+use crate::engine::key::{Kind, Seq, compare_entries};
+use crate::engine::storage::{File, Storage};
+
+/// The size that an index block does not exceed, in bytes, unless it holds a single larger entry.
+const INDEX_BLOCK_BYTES: usize = 4 << 10;
+
+/// Bytes that gather before they are written, so that each call is worth its price.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// Builds one table.
+pub(crate) struct TableBuilder {
+    sink: Sink,
+    data: BlockBuilder,
+    index: IndexBuilder,
+    filter: FilterBuilder,
+    properties: Properties,
+}
+
+impl TableBuilder {
+    /// Creates the file of table `id`, which must not exist.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn new(storage: &dyn Storage, id: u64) -> Result<Self> {
+        let name = filename::table(id);
+        let file = storage.create(&name).map_err(|e| Error::io("create", &name, e))?;
+        Ok(TableBuilder {
+            sink: Sink { file, name, id, written: 0, buffer: Vec::new(), checksum: 0 },
+            data: BlockBuilder::default(),
+            index: IndexBuilder::default(),
+            filter: FilterBuilder::default(),
+            properties: Properties::none(),
+        })
+    }
+
+    /// Adds the next entry. After an error the table cannot be finished.
+    ///
+    /// # Errors
+    /// `Io`; `Corrupt` if the entry does not come after the last one: then its source is damaged.
+    pub(crate) fn add(&mut self, entry: Entry<'_>) -> Result<()> {
+        let is_first = self.is_empty();
+        let (last_key, last_seq) = self.data.last();
+        if !is_first && compare_entries((last_key, last_seq), (entry.key, entry.seq)).is_ge() {
+            let what = "entries to be written are out of order";
+            return Err(Error::corrupt(&self.sink.name, self.sink.position(), what));
+        }
+        if is_first || last_key != entry.key {
+            self.filter.add(entry.key);
+        }
+        if !self.data.is_empty() && !self.data.has_room(entry, BLOCK_BYTES) {
+            self.finish_data_block()?;
+        }
+        self.data.add(entry);
+        self.properties.count(entry);
+        Ok(())
+    }
+
+    /// The bytes that the file's data blocks take so far.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        let unfinished = if self.data.is_empty() { 0 } else { self.data.size() as u64 };
+        self.sink.position() + unfinished
+    }
+
+    /// Whether nothing has been added.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.properties.entry_count == 0
+    }
+
+    /// Writes the rest and syncs the file; the directory is the caller's to sync.
+    ///
+    /// # Errors
+    /// `Io`; `Corrupt` if the table is empty, which no reader would accept.
+    pub(crate) fn finish(mut self) -> Result<TableMeta> {
+        if self.is_empty() {
+            return Err(Error::corrupt(&self.sink.name, 0, "a table needs an entry"));
+        }
+        self.finish_data_block()?;
+        self.properties.largest_key = self.data.last().0.to_vec();
+        let top_index = self.index.finish(&mut self.sink)?;
+        let filter = self.sink.write_block(self.filter.finish())?;
+        let properties = self.sink.write_block(self.properties.encode())?;
+        let top_index = self.sink.write_block(top_index)?;
+        let footer = Footer { top_index, filter, properties, id: self.sink.id };
+        self.sink.append(&footer.encode())?;
+        self.sink.sync()?;
+        Ok(self.properties.into_meta(&self.sink))
+    }
+
+    fn finish_data_block(&mut self) -> Result<()> {
+        let handle = self.sink.write_block(self.data.finish())?;
+        self.index.add(self.data.last(), handle);
+        self.properties.data_block_count += 1;
+        Ok(())
+    }
+}
+
+impl Properties {
+    fn into_meta(self, sink: &Sink) -> TableMeta {
+        TableMeta {
+            id: sink.id,
+            bytes: sink.written,
+            smallest: self.smallest_key,
+            largest: self.largest_key,
+            min_seq: self.min_seq,
+            max_seq: self.max_seq,
+            entries: self.entry_count,
+            tombstones: self.tombstone_count,
+            checksum: sink.checksum,
+        }
+    }
+}
+
+/// Gathers where the data blocks are, in index blocks, and where those are, in the top index.
+#[derive(Default)]
+struct IndexBuilder {
+    block: BlockBuilder,
+    full: Vec<(Vec<u8>, Seq, Vec<u8>)>,
+}
+
+impl IndexBuilder {
+    /// Adds a block by its last entry.
+    fn add(&mut self, last: (&[u8], Seq), handle: Handle) {
+        let value = handle.encode();
+        let entry = Entry { key: last.0, seq: last.1, kind: Kind::Put, value: &value };
+        if !self.block.is_empty() && !self.block.has_room(entry, INDEX_BLOCK_BYTES) {
+            self.finish_block();
+        }
+        self.block.add(entry);
+    }
+
+    fn finish_block(&mut self) {
+        let bytes = self.block.finish();
+        let (key, seq) = self.block.last();
+        self.full.push((key.to_vec(), seq, bytes));
+    }
+
+    /// Writes the index blocks and returns the top index over them.
+    fn finish(&mut self, sink: &mut Sink) -> Result<Vec<u8>> {
+        self.finish_block();
+        let mut top = BlockBuilder::default();
+        for (key, seq, block) in self.full.drain(..) {
+            let value = sink.write_block(block)?.encode();
+            top.add(Entry { key: &key, seq, kind: Kind::Put, value: &value });
+        }
+        Ok(top.finish())
+    }
+}
+
+/// The file under construction: an append-only stream with a checksum over all of it.
+struct Sink {
+    file: Arc<dyn File>,
+    name: String,
+    id: u64,
+    /// Bytes handed to the file.
+    written: u64,
+    /// Bytes that follow them.
+    buffer: Vec<u8>,
+    /// CRC32C of what was handed to the file.
+    checksum: u32,
+}
+
+impl Sink {
+    fn position(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    fn write_block(&mut self, mut block: Vec<u8>) -> Result<Handle> {
+        let handle = Handle { offset: self.position(), size: block.len() as u64 };
+        seal_block(&mut block, self.id, handle.offset);
+        self.append(&block)?;
+        Ok(handle)
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= WRITE_BYTES { self.write_out() } else { Ok(()) }
+    }
+
+    fn write_out(&mut self) -> Result<()> {
+        let written = self.file.write_all_at(&self.buffer, self.written);
+        written.map_err(|e| Error::io("write", &self.name, e))?;
+        self.checksum = crc32c_append(self.checksum, &self.buffer);
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        self.write_out()?;
+        self.file.sync().map_err(|e| Error::io("sync", &self.name, e))
+    }
+}

@@ -1,0 +1,318 @@
+//! Reads a table: opening, single keys, and the check of a whole file.
+//!
+//! Filter, top index and properties are read once and stay in memory; everything else comes through
+//! [`Table::read_block`], the one place where bytes of a block become trusted. A miss is answered
+//! only by an intact filter or an intact block; where the index promised an entry that its block
+//! does not hold, that is damage.
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
+use crc32c::crc32c_append;
+
+use super::block::{Block, BlockCursor};
+use super::filter::Filter;
+use super::format::{Decoded, FOOTER_BYTES, Footer, Handle, Properties, check_block};
+use super::iter::TableIter;
+use super::{Read, ReadMode, TableMeta, Version};
+use crate::engine::error::{Error, Result};
+use crate::engine::filename;
+use crate::engine::iter::{Entry, EntryIter};
+use crate::engine::key::Seq;
+use crate::engine::storage::{File, Storage};
+
+/// Bytes per read of a check over the whole file.
+const VERIFY_CHUNK_BYTES: usize = 1 << 20;
+
+/// An open table.
+pub(crate) struct Table {
+    file: Arc<dyn File>,
+    name: String,
+    meta: TableMeta,
+    properties: Properties,
+    filter: Filter,
+    top_index: Block,
+}
+
+impl Table {
+    /// Opens the table that `meta` tells of, and checks that the file is that table: its length,
+    /// footer and properties.
+    ///
+    /// # Errors
+    /// `Io`, `Corrupt` or `UnknownFormat`.
+    pub(crate) fn open(storage: &dyn Storage, meta: &TableMeta) -> Result<Table> {
+        let name = filename::table(meta.id);
+        let file = storage.open(&name).map_err(|e| Error::io("open", &name, e))?;
+        let source = Source { file: &*file, name: &name, id: meta.id, bytes: meta.bytes };
+        let footer = source.footer()?;
+        let properties = source.decode(footer.properties, Properties::decode)?;
+        if let Err(what) = compare(&properties, meta) {
+            return Err(Error::corrupt(&name, footer.properties.offset, what));
+        }
+        let filter = source.decode(footer.filter, Filter::decode)?;
+        let offset = footer.top_index.offset;
+        let top_index =
+            source.decode(footer.top_index, |bytes| Block::new(bytes.to_vec(), offset))?;
+        Ok(Table { file, name, meta: meta.clone(), properties, filter, top_index })
+    }
+
+    /// What the table was opened with.
+    pub(crate) fn meta(&self) -> &TableMeta {
+        &self.meta
+    }
+
+    /// Whether the table may hold `key`; "no" is certain. In memory only.
+    pub(crate) fn may_contain(&self, key: &[u8]) -> bool {
+        let in_range = *self.meta.smallest <= *key && *key <= *self.meta.largest;
+        in_range && self.filter.may_contain(key)
+    }
+
+    /// The newest version of `key` that is not newer than `snapshot`. Asks the filter first.
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt`: never answered as a miss.
+    pub(crate) fn get(
+        &self,
+        key: &[u8],
+        snapshot: Seq,
+        mode: ReadMode,
+    ) -> Result<Read<Option<Version>>> {
+        if snapshot < self.meta.min_seq || !self.may_contain(key) {
+            return Ok(Read::Done(None));
+        }
+        // A block belongs to the last entry it holds, so the first block not before the key's
+        // version holds it, or nobody does; versions that straddle blocks need no second look.
+        let Some(handle) = self.find_block(&self.top_index, key, snapshot)? else {
+            return Ok(Read::Done(None));
+        };
+        let Read::Done(index) = self.read_block(handle, mode)? else {
+            return Ok(Read::WouldBlock);
+        };
+        let Some(handle) = self.find_block(&index, key, snapshot)? else {
+            return Err(self.damage(index.offset, INDEX_DISAGREES));
+        };
+        let Read::Done(data) = self.read_block(handle, mode)? else {
+            return Ok(Read::WouldBlock);
+        };
+        self.find_version(&data, key, snapshot).map(Read::Done)
+    }
+
+    /// All entries in order.
+    pub(crate) fn iter(self: &Arc<Self>) -> TableIter {
+        TableIter::new(Arc::clone(self))
+    }
+
+    /// Reads the whole file and checks everything that can be: every checksum, the order, the
+    /// counts, the filter and the file's checksum in the manifest.
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt`.
+    pub(crate) fn verify(&self) -> Result<()> {
+        self.verify_checksum()?;
+        let (mut found, mut last_key) = (Properties::none(), Vec::new());
+        let mut iter = TableIter::new(self);
+        while iter.advance()? {
+            let entry = iter.entry();
+            if !self.filter.may_contain(entry.key) {
+                return Err(self.damage(0, "the filter denies a key that is there"));
+            }
+            found.count(entry);
+            last_key.clear();
+            last_key.extend_from_slice(entry.key);
+        }
+        found.data_block_count = iter.block_count();
+        found.largest_key = last_key;
+        if found == self.properties {
+            Ok(())
+        } else {
+            Err(self.damage(0, "the entries do not add up to the properties"))
+        }
+    }
+
+    fn verify_checksum(&self) -> Result<()> {
+        let mut chunk = Vec::new();
+        let (mut offset, mut checksum) = (0, 0);
+        while offset < self.meta.bytes {
+            let len = (self.meta.bytes - offset).min(VERIFY_CHUNK_BYTES as u64);
+            self.read_raw(&mut chunk, offset, len as usize)?;
+            checksum = crc32c_append(checksum, &chunk);
+            offset += len;
+        }
+        if checksum == self.meta.checksum {
+            Ok(())
+        } else {
+            Err(self.damage(0, "the file's checksum is not the one in the manifest"))
+        }
+    }
+
+    /// Reads a block and verifies its checksum. The block cache will stand here.
+    fn read_block(&self, handle: Handle, mode: ReadMode) -> Result<Read<Block>> {
+        let source = self.source();
+        let mut stored = vec![0; source.stored_bytes(handle)?];
+        let is_read = match mode {
+            ReadMode::Blocking => source.read(&mut stored, handle.offset).map(|()| true)?,
+            ReadMode::Cached => source.try_read(&mut stored, handle.offset)?,
+        };
+        if is_read {
+            self.check_block(stored, handle.offset).map(Read::Done)
+        } else {
+            Ok(Read::WouldBlock)
+        }
+    }
+
+    /// Takes a block as it is stored at `offset`, if it is intact.
+    pub(super) fn check_block(&self, mut stored: Vec<u8>, offset: u64) -> Result<Block> {
+        let checked = check_block(&stored, self.meta.id, offset).map(<[u8]>::len);
+        let block = checked.and_then(|len| {
+            stored.truncate(len);
+            Block::new(stored, offset)
+        });
+        block.map_err(|what| self.damage(offset, what))
+    }
+
+    /// Fills `chunk` with `len` bytes of the file from `offset`.
+    pub(super) fn read_raw(&self, chunk: &mut Vec<u8>, offset: u64, len: usize) -> Result<()> {
+        chunk.resize(len, 0);
+        self.source().read(chunk, offset)
+    }
+
+    /// The length of a block with its trailer, which is certain to lie within the file.
+    pub(super) fn stored_bytes(&self, handle: Handle) -> Result<usize> {
+        self.source().stored_bytes(handle)
+    }
+
+    pub(super) fn top_index(&self) -> &Block {
+        &self.top_index
+    }
+
+    /// Reads the block reference that an index block's cursor stands on.
+    pub(super) fn handle_at(&self, index: &Block, cursor: &BlockCursor) -> Result<Handle> {
+        Handle::decode(cursor.entry(index).value)
+            .ok_or_else(|| self.damage(index.offset, "an index entry is not a block's place"))
+    }
+
+    pub(super) fn damage(&self, offset: u64, what: &'static str) -> Error {
+        Error::corrupt(&self.name, offset, what)
+    }
+
+    /// As [`Table::read_block`], waiting for the device.
+    pub(super) fn read_block_blocking(&self, handle: Handle) -> Result<Block> {
+        match self.read_block(handle, ReadMode::Blocking)? {
+            Read::Done(block) => Ok(block),
+            Read::WouldBlock => Err(self.source().io(handle.offset, ErrorKind::WouldBlock.into())),
+        }
+    }
+
+    /// Names file and offset of damage found in `block`.
+    pub(super) fn decoded<T>(&self, block: &Block, decoded: Decoded<T>) -> Result<T> {
+        decoded.map_err(|what| self.damage(block.offset, what))
+    }
+
+    fn source(&self) -> Source<'_> {
+        let (id, bytes) = (self.meta.id, self.meta.bytes);
+        Source { file: &*self.file, name: &self.name, id, bytes }
+    }
+
+    /// The first block in `index` whose last entry does not come before (`key`, `seq`).
+    fn find_block(&self, index: &Block, key: &[u8], seq: Seq) -> Result<Option<Handle>> {
+        let mut cursor = BlockCursor::new();
+        if self.decoded(index, cursor.seek(index, key, seq))? {
+            self.handle_at(index, &cursor).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn find_version(&self, data: &Block, key: &[u8], seq: Seq) -> Result<Option<Version>> {
+        let mut cursor = BlockCursor::new();
+        if !self.decoded(data, cursor.seek(data, key, seq))? {
+            return Err(self.damage(data.offset, INDEX_DISAGREES));
+        }
+        let Entry { key: found, seq, kind, value } = cursor.entry(data);
+        Ok((found == key).then(|| Version { seq, kind, value: value.to_vec() }))
+    }
+}
+
+/// An index entry names a last entry that its block does not end with.
+pub(super) const INDEX_DISAGREES: &str = "the block does not end where the index says";
+
+fn compare(properties: &Properties, meta: &TableMeta) -> Decoded<()> {
+    let counts = (properties.entry_count, properties.tombstone_count);
+    let seqs = (properties.min_seq, properties.max_seq);
+    let keys = (&properties.smallest_key, &properties.largest_key);
+    let agree = counts == (meta.entries, meta.tombstones)
+        && seqs == (meta.min_seq, meta.max_seq)
+        && keys == (&meta.smallest, &meta.largest);
+    if agree { Ok(()) } else { Err("the table's properties are not those in the manifest") }
+}
+
+/// A file that is expected to be a certain table.
+struct Source<'a> {
+    file: &'a dyn File,
+    name: &'a str,
+    id: u64,
+    bytes: u64,
+}
+
+impl Source<'_> {
+    fn footer(&self) -> Result<Footer> {
+        let found = self.file.len().map_err(|e| Error::io("read", self.name, e))?;
+        let Some(offset) = found.checked_sub(FOOTER_BYTES as u64).filter(|_| found == self.bytes)
+        else {
+            let what = format!("it is {found} bytes long, the manifest says {}", self.bytes);
+            return Err(Error::corrupt(self.name, found.min(self.bytes), what));
+        };
+        let mut bytes = [0; FOOTER_BYTES];
+        self.read(&mut bytes, offset)?;
+        let footer = Footer::decode(&bytes, self.name, offset)?;
+        if footer.id == self.id {
+            Ok(footer)
+        } else {
+            let what = format!("it is the footer of table {}", footer.id);
+            Err(Error::corrupt(self.name, offset, what))
+        }
+    }
+
+    /// Reads a block that stays in memory and decodes it.
+    fn decode<T>(&self, handle: Handle, decode: impl FnOnce(&[u8]) -> Decoded<T>) -> Result<T> {
+        let mut stored = vec![0; self.stored_bytes(handle)?];
+        self.read(&mut stored, handle.offset)?;
+        check_block(&stored, self.id, handle.offset)
+            .and_then(decode)
+            .map_err(|what| Error::corrupt(self.name, handle.offset, what))
+    }
+
+    /// The length of a block with its trailer, held against the file's before anyone allocates it.
+    fn stored_bytes(&self, handle: Handle) -> Result<usize> {
+        let limit = self.bytes.saturating_sub(FOOTER_BYTES as u64);
+        handle
+            .end()
+            .filter(|end| *end <= limit)
+            .and_then(|end| usize::try_from(end - handle.offset).ok())
+            .ok_or_else(|| {
+                Error::corrupt(self.name, handle.offset, "a block reaches past the file's end")
+            })
+    }
+
+    fn read(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        self.file.read_exact_at(buf, offset).map_err(|e| self.io(offset, e))
+    }
+
+    /// As [`Source::read`], but false where it would have to wait.
+    fn try_read(&self, buf: &mut [u8], offset: u64) -> Result<bool> {
+        match self.file.try_read_exact_at(buf, offset) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(e) => Err(self.io(offset, e)),
+        }
+    }
+
+    /// A file that ends too soon is damaged; any other failure is the device's.
+    fn io(&self, offset: u64, error: io::Error) -> Error {
+        if error.kind() == ErrorKind::UnexpectedEof {
+            Error::corrupt(self.name, offset, "the file ends too soon")
+        } else {
+            Error::io("read", self.name, error)
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Whole tables on the simulated storage: answers against a naive model, and damage of every kind.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use super::*;
+use crate::engine::error::{Error, Result};
+use crate::engine::filename;
+use crate::engine::iter::EntryIter;
+use crate::engine::iter::testing::{Owned, Random, borrowed, collect};
+use crate::engine::key::compare_entries;
+use crate::engine::storage::Storage;
+use crate::engine::storage::sim::{FaultKind, SimStorage, Survival, Times};
+
+const ID: u64 = 12;
+
+fn put(key: &str, seq: Seq, value: &str) -> Owned {
+    (key.as_bytes().to_vec(), seq, Kind::Put, value.as_bytes().to_vec())
+}
+
+fn delete(key: &str, seq: Seq) -> Owned {
+    (key.as_bytes().to_vec(), seq, Kind::Delete, Vec::new())
+}
+
+fn build(storage: &SimStorage, id: u64, entries: &[Owned]) -> TableMeta {
+    let mut builder = TableBuilder::new(storage, id).unwrap();
+    for entry in entries {
+        builder.add(borrowed(entry)).unwrap();
+    }
+    builder.finish().unwrap()
+}
+
+fn built(entries: &[Owned]) -> (SimStorage, Arc<Table>) {
+    let storage = SimStorage::new(1);
+    let meta = build(&storage, ID, entries);
+    let table = Table::open(&storage, &meta).unwrap();
+    (storage, Arc::new(table))
+}
+
+/// Entries with many versions of few keys, long values among short ones.
+fn random_entries(seed: u64, count: u64, keys: u64) -> Vec<Owned> {
+    let mut random = Random(seed);
+    let mut entries: Vec<Owned> = (1..=count)
+        .map(|seq| {
+            let key = format!("key:{:05}", 2 * random.below(keys));
+            match random.below(20) {
+                0..4 => delete(&key, seq),
+                4 => put(&key, seq, &"long".repeat(random.below(3_000) as usize)),
+                _ => put(&key, seq, &"v".repeat(random.below(100) as usize)),
+            }
+        })
+        .collect();
+    entries.sort_by(|a, b| compare_entries((&a.0, a.1), (&b.0, b.1)));
+    entries
+}
+
+/// What a get should answer.
+fn expected(entries: &[Owned], key: &[u8], snapshot: Seq) -> Option<Version> {
+    let found = entries.iter().find(|entry| entry.0 == key && entry.1 <= snapshot);
+    found.map(|(_, seq, kind, value)| Version { seq: *seq, kind: *kind, value: value.clone() })
+}
+
+fn get(table: &Table, key: &[u8], snapshot: Seq) -> Result<Option<Version>> {
+    match table.get(key, snapshot, ReadMode::Blocking)? {
+        Read::Done(found) => Ok(found),
+        Read::WouldBlock => panic!("a blocking read blocks"),
+    }
+}
+
+#[test]
+fn a_table_answers_as_the_model_does() {
+    for (seed, count, keys) in [(1, 1, 1), (2, 3_000, 5), (3, 5_000, 2_000), (4, 500, 100_000)] {
+        let entries = random_entries(seed, count, keys);
+        let (_, table) = built(&entries);
+        assert_eq!(collect(table.iter()).unwrap(), entries, "seed {seed}");
+        table.verify().unwrap();
+        let mut random = Random(seed + 100);
+        for _ in 0..2_000 {
+            let key = format!("key:{:05}", random.below(2 * keys + 2)).into_bytes();
+            let snapshot = [random.below(count + 2), Seq::MAX][random.below(2) as usize];
+            let expected = expected(&entries, &key, snapshot);
+            let text = String::from_utf8_lossy(&key);
+            assert!(expected.is_none() || table.may_contain(&key));
+            assert_eq!(get(&table, &key, snapshot).unwrap(), expected, "{text} at {snapshot}");
+        }
+    }
+}
+
+#[test]
+fn versions_of_one_key_straddle_blocks_and_index_blocks() {
+    let key = "k".repeat(500);
+    let value = "v".repeat(7_000);
+    let entries: Vec<Owned> = (1..=100).rev().map(|seq| put(&key, seq, &value)).collect();
+    let (_, table) = built(&entries);
+    for snapshot in 0..=101 {
+        let found = get(&table, key.as_bytes(), snapshot).unwrap().map(|version| version.seq);
+        assert_eq!(found, (snapshot > 0).then_some(snapshot.min(100)));
+    }
+    assert_eq!(collect(table.iter()).unwrap(), entries);
+    table.verify().unwrap();
+}
+
+#[test]
+fn tables_are_shared_and_walks_are_sent_between_threads() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    let entries = [put("a", 1, "x")];
+    let (_, table) = built(&entries);
+    shared(&table);
+    let walk: Box<dyn EntryIter + Send> = Box::new(table.iter());
+    let walked = std::thread::spawn(move || collect(walk).unwrap()).join().unwrap();
+    assert_eq!(walked, entries);
+}
+
+#[test]
+fn the_meta_tells_what_is_in_the_file() {
+    let entries = [put("a", 7, "x"), delete("b", 9), put("b", 2, ""), put("c", 5, "y")];
+    let (storage, table) = built(&entries);
+    let bytes = storage.read_file(&filename::table(ID)).unwrap();
+    let meta = TableMeta {
+        id: ID,
+        bytes: bytes.len() as u64,
+        smallest: b"a".to_vec(),
+        largest: b"c".to_vec(),
+        min_seq: 2,
+        max_seq: 9,
+        entries: 4,
+        tombstones: 1,
+        checksum: crc32c::crc32c(&bytes),
+    };
+    assert_eq!(*table.meta(), meta);
+}
+
+#[test]
+fn values_larger_than_a_block_and_a_read_ahead_return() {
+    let entries = [put("a", 1, ""), put("b", 2, &"x".repeat(700_000)), put("c", 3, "y")];
+    let (_, table) = built(&entries);
+    assert_eq!(collect(table.iter()).unwrap(), entries);
+    assert_eq!(get(&table, b"b", 2).unwrap().unwrap().value.len(), 700_000);
+    table.verify().unwrap();
+}
+
+#[test]
+fn a_cached_read_says_that_it_would_block() {
+    let (storage, table) = built(&[put("a", 1, "x")]);
+    storage.set_cold(true);
+    let reads = storage.read_count();
+    assert_eq!(table.get(b"a", 1, ReadMode::Cached).unwrap(), Read::WouldBlock);
+    assert!(get(&table, b"a", 1).unwrap().is_some());
+    let reads_of_misses = storage.read_count();
+    assert_eq!(table.get(b"A", 1, ReadMode::Cached).unwrap(), Read::Done(None), "out of range");
+    assert_eq!(table.get(b"a", 0, ReadMode::Cached).unwrap(), Read::Done(None), "too old");
+    assert_eq!(storage.read_count(), reads_of_misses);
+    assert_eq!(reads_of_misses, reads + 3);
+    storage.set_cold(false);
+    assert!(matches!(table.get(b"a", 1, ReadMode::Cached), Ok(Read::Done(Some(_)))));
+}
+
+#[test]
+fn a_finished_table_is_synced_and_written_in_large_calls() {
+    let storage = SimStorage::new(1);
+    let entries = random_entries(9, 10_000, 10_000);
+    let meta = build(&storage, ID, &entries);
+    let bound = 2 + meta.bytes / (256 << 10) + 1;
+    assert!(storage.call_count() <= bound, "{} calls", storage.call_count());
+    storage.sync_dir().unwrap();
+    let storage = storage.power_cut(Survival::Nothing);
+    Table::open(&storage, &meta).unwrap().verify().unwrap();
+}
+
+#[test]
+fn entries_out_of_order_and_empty_tables_are_refused() {
+    let storage = SimStorage::new(1);
+    assert!(TableBuilder::new(&storage, 1).unwrap().finish().is_err());
+    for wrong in [put("b", 5, ""), put("b", 6, ""), put("a", 9, "")] {
+        let mut builder = TableBuilder::new(&storage, wrong.1 + 10).unwrap();
+        assert!(builder.is_empty());
+        builder.add(borrowed(&put("b", 5, "x"))).unwrap();
+        assert!(!builder.is_empty() && builder.file_bytes() > 0);
+        assert!(matches!(builder.add(borrowed(&wrong)), Err(Error::Corrupt { .. })));
+    }
+    assert!(matches!(TableBuilder::new(&storage, 1), Err(Error::Io { op: "create", .. })));
+}
+
+#[test]
+fn failing_writes_and_syncs_are_told() {
+    let entries = random_entries(5, 100, 10);
+    for (call, op) in [(2, "write"), (3, "sync")] {
+        let storage = SimStorage::new(1);
+        storage.fail_call(call, FaultKind::NoSpace, Times::Once);
+        let mut builder = TableBuilder::new(&storage, ID).unwrap();
+        let added = entries.iter().try_for_each(|entry| builder.add(borrowed(entry)));
+        let error = added.and_then(|()| builder.finish()).unwrap_err();
+        assert!(error.is_no_space());
+        assert!(matches!(error, Error::Io { op: failed, .. } if failed == op), "{error}");
+    }
+}
+
+#[test]
+fn failing_reads_are_io_errors_and_not_misses() {
+    let entries = random_entries(6, 2_000, 100);
+    let storage = SimStorage::new(1);
+    let meta = build(&storage, ID, &entries);
+    let run = || -> Result<()> {
+        let table = Arc::new(Table::open(&storage, &meta)?);
+        assert_eq!(get(&table, &entries[7].0, Seq::MAX)?, expected(&entries, &entries[7].0, 9_999));
+        assert_eq!(collect(table.iter())?, entries);
+        table.verify()
+    };
+    run().unwrap();
+    let reads = storage.read_count();
+    for n in 1..=reads {
+        storage.fail_read(storage.read_count() + n, FaultKind::Io, Times::Once);
+        let outcome = run();
+        assert!(matches!(outcome, Err(Error::Io { .. })), "read {n} of {reads}: {outcome:?}");
+    }
+    run().unwrap();
+}
+
+#[test]
+fn another_table_or_another_meta_is_refused() {
+    let storage = SimStorage::new(1);
+    let meta = build(&storage, 1, &[put("a", 1, "x")]);
+    let other = build(&storage, 2, &[put("a", 1, "x")]);
+    storage.rename(&filename::table(1), &filename::table(2)).unwrap();
+    let error = Table::open(&storage, &other).err().unwrap();
+    assert!(error.to_string().contains("footer of table 1"), "{error}");
+    storage.rename(&filename::table(2), &filename::table(1)).unwrap();
+    let wrong = [
+        TableMeta { bytes: meta.bytes + 1, ..meta.clone() },
+        TableMeta { bytes: 0, ..meta.clone() },
+        TableMeta { smallest: b"".to_vec(), ..meta.clone() },
+        TableMeta { largest: b"b".to_vec(), ..meta.clone() },
+        TableMeta { min_seq: 0, ..meta.clone() },
+        TableMeta { max_seq: 2, ..meta.clone() },
+        TableMeta { entries: 2, ..meta.clone() },
+        TableMeta { tombstones: 1, ..meta.clone() },
+    ];
+    for wrong in wrong {
+        assert!(matches!(Table::open(&storage, &wrong), Err(Error::Corrupt { .. })), "{wrong:?}");
+    }
+    let wrong = TableMeta { checksum: !meta.checksum, ..meta };
+    assert!(matches!(Table::open(&storage, &wrong).unwrap().verify(), Err(Error::Corrupt { .. })));
+}
+
+/// Opens and reads the table in every way; wrong answers panic, errors are returned.
+fn use_fully(storage: &SimStorage, meta: &TableMeta, entries: &[Owned]) -> Result<()> {
+    let table = Arc::new(Table::open(storage, meta)?);
+    let keys = entries.iter().map(|entry| &*entry.0).chain([&b"a"[..], b"apples", b"zz"]);
+    let mut outcome = Ok(());
+    for (key, snapshot) in keys.flat_map(|key| [(key, 1), (key, 2), (key, Seq::MAX)]) {
+        match get(&table, key, snapshot) {
+            Ok(found) => assert_eq!(found, expected(entries, key, snapshot), "a wrong answer"),
+            Err(e) => outcome = Err(e),
+        }
+    }
+    match collect(table.iter()) {
+        Ok(all) => assert_eq!(all, entries, "a wrong walk"),
+        Err(e) => outcome = Err(e),
+    }
+    table.verify()?;
+    outcome
+}
+
+fn assert_corrupt(outcome: Result<()>, what: &str) {
+    match outcome {
+        Err(Error::Corrupt { file, .. }) => assert_eq!(file, filename::table(ID), "{what}"),
+        other => panic!("{what}: {other:?}"),
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_found_and_never_a_wrong_answer() {
+    let entries = example();
+    let storage = SimStorage::new(1);
+    let meta = build(&storage, ID, &entries);
+    let name = filename::table(ID);
+    use_fully(&storage, &meta, &entries).unwrap();
+    for offset in 0..meta.bytes {
+        for bit in 0..8 {
+            storage.flip_bit(&name, offset, bit).unwrap();
+            let outcome = use_fully(&storage, &meta, &entries);
+            assert_corrupt(outcome, &format!("bit {bit} of byte {offset}"));
+            storage.flip_bit(&name, offset, bit).unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_truncation_is_found_before_and_after_opening() {
+    let entries = example();
+    let storage = SimStorage::new(1);
+    let meta = build(&storage, ID, &entries);
+    let name = filename::table(ID);
+    let bytes = storage.read_file(&name).unwrap();
+    for len in 0..meta.bytes {
+        let table = Arc::new(Table::open(&storage, &meta).unwrap());
+        storage.truncate_file(&name, len).unwrap();
+        assert_corrupt(Table::open(&storage, &meta).map(|_| ()), &format!("cut to {len}"));
+        assert_corrupt(table.verify(), &format!("open, then cut to {len}"));
+        storage.write_file(&name, &bytes).unwrap();
+    }
+}
+
+#[test]
+fn swapped_and_repeated_blocks_are_found() {
+    let value = "v".repeat(BLOCK_BYTES - 100);
+    let entries: Vec<Owned> = (1..=9).map(|i| put(&format!("{i}"), i, &value)).collect();
+    let storage = SimStorage::new(1);
+    let meta = build(&storage, ID, &entries);
+    let name = filename::table(ID);
+    let bytes = storage.read_file(&name).unwrap();
+    // Entries of one length make blocks of one length, each with its trailer of five bytes.
+    let mut first = TableBuilder::new(&storage, ID + 1).unwrap();
+    first.add(borrowed(&entries[0])).unwrap();
+    let stored = first.file_bytes() as usize + 5;
+    for (from, to) in [(0, 3), (3, 0), (7, 8)] {
+        let mut damaged = bytes.clone();
+        damaged.copy_within(from * stored..(from + 1) * stored, to * stored);
+        storage.write_file(&name, &damaged).unwrap();
+        let table = Arc::new(Table::open(&storage, &meta).unwrap());
+        let key = &entries[to].0;
+        assert!(matches!(get(&table, key, Seq::MAX), Err(Error::Corrupt { .. })), "{from} {to}");
+        let mut iter = table.iter();
+        while matches!(iter.advance(), Ok(true)) {}
+        let again = iter.advance();
+        assert!(matches!(again, Err(Error::Corrupt { .. })), "a failed walk keeps failing");
+    }
+}
+
+#[test]
+fn a_missing_file_is_an_io_error() {
+    let (storage, table) = built(&example());
+    storage.remove(&filename::table(ID)).unwrap();
+    match Table::open(&storage, table.meta()) {
+        Err(Error::Io { source, .. }) => assert_eq!(source.kind(), ErrorKind::NotFound),
+        _ => panic!("opened"),
+    }
+    table.verify().unwrap();
+}
+
+/// The table in `docs/format.md`.
+fn example() -> Vec<Owned> {
+    vec![put("apple", 3, "red"), put("apple", 1, "green"), delete("apricot", 2)]
+}
+
+/// Reads a hex dump: lines of `offset: bytes ; what they are`.
+fn parse_dump(dump: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for line in dump.lines().filter(|line| !line.trim().is_empty()) {
+        let (offset, rest) = line.split_once(':').expect("an offset");
+        assert_eq!(u64::from_str_radix(offset.trim(), 16), Ok(bytes.len() as u64), "{line}");
+        let hex = rest.split(';').next().unwrap_or_default().split_whitespace();
+        bytes.extend(hex.map(|byte| u8::from_str_radix(byte, 16).expect("a byte")));
+    }
+    bytes
+}
+
+#[test]
+fn the_documented_bytes_are_the_bytes_written() {
+    let storage = SimStorage::new(1);
+    let meta = build(&storage, ID, &example());
+    let written = storage.read_file(&filename::table(ID)).unwrap();
+    let document = include_str!("../../../docs/format.md");
+    let (_, dump) = document.split_once("```hex-table\n").expect("the example");
+    let documented = parse_dump(dump.split("```").next().unwrap_or_default());
+    assert_eq!(documented, written);
+    storage.write_file(&filename::table(ID), &documented).unwrap();
+    use_fully(&storage, &meta, &example()).unwrap();
+}

@@ -1,0 +1,123 @@
+//! Calls that fail: errors from the device and a full disk.
+
+use chronos::engine::storage::sim::{FaultKind, SimStorage, Survival, Times};
+use chronos::engine::{Admission, Error, Health};
+
+use crate::support::{Random, State, apply, observe, open, random_write, write};
+
+const KEYS: u64 = 16;
+
+/// Writes until an error; returns the state after each write and how many were acknowledged.
+fn write_until_error(storage: &SimStorage) -> (Vec<State>, usize, Option<Error>) {
+    let mut states = vec![State::new()];
+    let engine = match open(storage.clone(), 1) {
+        Ok(engine) => engine,
+        Err(error) => return (states, 0, Some(error)),
+    };
+    let mut random = Random(3);
+    for serial in 0..150 {
+        let operation = random_write(&mut random, KEYS, serial);
+        let mut next = states.last().unwrap().clone();
+        apply(&mut next, &operation);
+        states.push(next);
+        if let Err(error) = write(&engine, &operation) {
+            let acknowledged = states.len() - 2;
+            // Whatever failed: what is shown is what was acknowledged.
+            if let Ok(shown) = observe(&engine, KEYS) {
+                assert!(shown == states[acknowledged], "shows what may be lost: {error}");
+            }
+            return (states, acknowledged, Some(error));
+        }
+    }
+    let acknowledged = states.len() - 1;
+    (states, acknowledged, None)
+}
+
+#[test]
+fn any_failing_call_costs_nothing_that_was_acknowledged() {
+    let storage = SimStorage::new(0);
+    let (_, _, error) = write_until_error(&storage);
+    assert!(error.is_none(), "{error:?}");
+    let calls = storage.call_count();
+    let kinds =
+        [FaultKind::Io, FaultKind::NoSpace, FaultKind::ShortWrite, FaultKind::SyncLosesData];
+    for n in 1..=calls {
+        for kind in kinds {
+            for times in [Times::Once, Times::Forever] {
+                let storage = SimStorage::new(n);
+                storage.fail_call(n, kind, times);
+                let (states, acknowledged, _) = write_until_error(&storage);
+                storage.clear_faults();
+                let what = format!("{kind:?} at call {n}, {times:?}");
+                for survivor in [storage.kill(), storage.power_cut(Survival::Random(n))] {
+                    let engine = open(survivor, 2).unwrap_or_else(|e| panic!("{what}: {e}"));
+                    let found = observe(&engine, KEYS).unwrap();
+                    assert!(states[acknowledged..].contains(&found), "{what}: lost a write");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failed_log_refuses_writes_and_shows_only_what_is_durable() {
+    let storage = SimStorage::new(1);
+    let engine = open(storage.clone(), 1).unwrap();
+    engine.put(b"k", b"durable").unwrap();
+    storage.fail_call(storage.call_count() + 2, FaultKind::SyncLosesData, Times::Once);
+    let error = engine.put(b"k", b"lost").unwrap_err();
+    assert!(matches!(error, Error::Failed(_)), "{error}");
+    assert!(matches!(engine.health(), Health::Failed { .. }));
+    assert_eq!(engine.get(b"k").unwrap(), Some(b"durable".to_vec()));
+    let calls = storage.call_count();
+    assert!(matches!(engine.put(b"k", b"more"), Err(Error::Failed(_))));
+    assert_eq!(storage.call_count(), calls, "the log is never written or synced again");
+    drop(engine);
+    let engine = open(storage.kill(), 2).unwrap();
+    assert_eq!(engine.get(b"k").unwrap(), Some(b"durable".to_vec()));
+}
+
+#[test]
+fn a_full_disk_refuses_writes_and_lets_them_in_again_by_itself() {
+    let storage = SimStorage::new(1);
+    let engine = open(storage.clone(), 1).unwrap();
+    engine.put(b"first", b"value").unwrap();
+    storage.set_capacity(Some(0));
+    let mut written = 0_u32;
+    let error = loop {
+        match engine.put(format!("key-{written}").as_bytes(), &[1; 900]) {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::NoSpace), "{error}");
+    assert!(matches!(engine.health(), Health::NoSpace { .. }));
+    assert_eq!(engine.get(b"first").unwrap(), Some(b"value".to_vec()), "reads go on");
+    assert!(matches!(engine.compact(), Err(Error::NoSpace)));
+    storage.set_capacity(None);
+    assert!(engine.compact().is_ok());
+    engine.put(b"again", b"there is room").unwrap();
+    assert!(matches!(engine.health(), Health::Ok));
+    drop(engine);
+    let engine = open(storage.power_cut(Survival::Nothing), 2).unwrap();
+    for number in 0..written {
+        let value = engine.get(format!("key-{number}").as_bytes()).unwrap();
+        assert_eq!(value, Some(vec![1; 900]), "key-{number}");
+    }
+}
+
+#[test]
+fn what_is_too_large_is_refused_before_anything_is_written() {
+    let storage = SimStorage::new(1);
+    let engine = open(storage, 1).unwrap();
+    let before = engine.stats().last_seq;
+    for (key, value) in [(0, 0), ((64 << 10) + 1, 0), (1, 64 << 10)] {
+        let error = engine.put(&vec![b'k'; key], &vec![0; value]).unwrap_err();
+        assert!(matches!(error, Error::Size { .. }), "{error}");
+    }
+    let largest = 64 * 1024 - 3 * 4096 - 72 - 11 - 1;
+    engine.put(b"k", &vec![7; largest]).unwrap();
+    assert_eq!(engine.get(b"k").unwrap(), Some(vec![7; largest]));
+    assert_eq!(engine.stats().last_seq, before + 1);
+    assert!(matches!(engine.session().admit(1, largest + 1), Admission::Refused(_)));
+}

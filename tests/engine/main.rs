@@ -1,0 +1,11 @@
+//! The engine from outside, on the simulated storage and on a real disk: scripts, seeded models,
+//! crashes at every storage call, failing calls, flipped bits, held-back syncs.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod crash;
+mod damage;
+mod faults;
+mod frontier;
+mod model;
+mod support;

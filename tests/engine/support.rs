@@ -1,0 +1,118 @@
+//! What the engine's tests share: small options, a seeded generator, states to compare.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chronos::engine::storage::Storage;
+use chronos::engine::{Clock, Durability, Engine, Environment, Options, Result, Scheduling};
+
+/// Sizes so small that a short run flushes, changes segments and merges.
+pub(crate) fn tiny(scheduling: Scheduling) -> Options {
+    Options {
+        memory_bytes: 64 << 10,
+        durability: Durability::Always,
+        wal_segment_bytes: 64 << 10,
+        table_bytes: 12 << 10,
+        level0_tables: 2,
+        scheduling,
+    }
+}
+
+/// A clock that advances by a millisecond with each look.
+#[derive(Default)]
+struct Ticking(AtomicU64);
+
+impl Clock for Ticking {
+    fn now_ms(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// A world on `storage` that is a function of `seed`.
+pub(crate) fn world(storage: impl Storage, seed: u64) -> Environment {
+    let state = AtomicU64::new(seed);
+    Environment {
+        storage: Arc::new(storage),
+        clock: Arc::new(Ticking::default()),
+        random: Arc::new(move || {
+            let step = state.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+            Random(step).next()
+        }),
+    }
+}
+
+/// Opens a database with tiny sizes, worked by its caller.
+pub(crate) fn open(storage: impl Storage, seed: u64) -> Result<Engine> {
+    Ok(Engine::open(world(storage, seed), tiny(Scheduling::Manual))?.0)
+}
+
+/// `SplitMix64` (Steele, Lea, Flood 2014): small, seeded, good enough to choose operations.
+pub(crate) struct Random(pub u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    pub(crate) fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+/// A write: `None` deletes.
+pub(crate) type Write = (Vec<u8>, Option<Vec<u8>>);
+
+/// What a database should hold.
+pub(crate) type State = BTreeMap<Vec<u8>, Vec<u8>>;
+
+pub(crate) fn apply(state: &mut State, (key, value): &Write) {
+    match value {
+        Some(value) => drop(state.insert(key.clone(), value.clone())),
+        None => drop(state.remove(key)),
+    }
+}
+
+/// The keys that tests use.
+pub(crate) fn key(number: u64) -> Vec<u8> {
+    format!("key-{number:04}").into_bytes()
+}
+
+/// What `engine` holds at the first `keys` keys.
+pub(crate) fn observe(engine: &Engine, keys: u64) -> Result<State> {
+    let mut state = State::new();
+    for number in 0..keys {
+        if let Some(value) = engine.get(&key(number))? {
+            state.insert(key(number), value);
+        }
+    }
+    Ok(state)
+}
+
+/// A random write to one of `keys` keys, with values that say where they come from.
+pub(crate) fn random_write(random: &mut Random, keys: u64, serial: u64) -> Write {
+    let key = key(random.below(keys));
+    if random.one_in(4) {
+        return (key, None);
+    }
+    let filler = if random.one_in(10) { random.below(3_000) } else { random.below(300) };
+    let mut value = format!("value {serial} ").into_bytes();
+    value.resize(value.len() + filler as usize, b'.');
+    (key, Some(value))
+}
+
+/// Performs a write and waits until it is durable.
+pub(crate) fn write(engine: &Engine, (key, value): &Write) -> Result<()> {
+    match value {
+        Some(value) => engine.put(key, value),
+        None => engine.delete(key),
+    }
+}
