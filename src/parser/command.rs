@@ -47,6 +47,14 @@ pub struct Command {
     pub summary: &'static str,
 }
 
+impl Command {
+    /// How it is written, e.g. `SET key value`.
+    pub fn usage(&self) -> String {
+        let gap = if self.arguments.is_empty() { "" } else { " " };
+        format!("{}{gap}{}", self.name, self.arguments)
+    }
+}
+
 const fn command(
     verb: Verb,
     name: &'static str,
@@ -76,4 +84,25 @@ pub const COMMANDS: &[Command] = &[
 /// Finds a command by name, in any case.
 pub fn find(name: &[u8]) -> Option<&'static Command> {
     COMMANDS.iter().find(|command| command.name.as_bytes().eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_any_case_and_only_whole() {
+        assert_eq!(find(b"sHuTdOwN").map(|command| command.verb), Some(Verb::Shutdown));
+        assert_eq!(find(b"GE"), None);
+        assert_eq!(find(b"GETS"), None);
+        assert_eq!(find(b""), None);
+    }
+
+    #[test]
+    fn names_are_capitals_and_unique() {
+        for (at, command) in COMMANDS.iter().enumerate() {
+            assert!(command.name.bytes().all(|byte| byte.is_ascii_uppercase()));
+            assert!(COMMANDS[..at].iter().all(|other| other.name != command.name));
+        }
+    }
 }

@@ -1,1 +1,244 @@
-//! Not built yet.
+//! The server: sockets and signals in, commands to the engine, replies out.
+//!
+//! [`listen`] binds, [`Server::new`] brings listeners and an open engine together, [`Server::run`]
+//! serves until a signal, SHUTDOWN or a [`Stopper`] ends it. Binding comes before opening the engine,
+//! so that a taken port changes nothing on disk. Inside: the [`reactor`] owns every socket and runs
+//! every command on one thread; [`connection`], [`outbox`] and [`input`] are the state of a client;
+//! [`dispatch`] is where parser and engine meet; [`workers`] do reads that may wait for the disk.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::Poll;
+use mio::net::TcpListener;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+
+use crate::engine::{Durability, Engine};
+
+mod acceptor;
+pub mod config;
+mod connection;
+mod dispatch;
+mod info;
+mod input;
+mod keyspace;
+mod limits;
+mod notify;
+mod outbox;
+mod reactor;
+pub mod start;
+mod stats;
+mod token;
+mod workers;
+
+pub use config::Config;
+
+/// How long things may take. The defaults are the documented ones; tests are less patient.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// A request without another byte.
+    pub request_stuck: Duration,
+    /// Output of which the client takes nothing.
+    pub output_stuck: Duration,
+    /// A closed connection's unread input.
+    pub linger: Duration,
+    /// Clients collecting their replies while the server stops.
+    pub drain: Duration,
+    /// Between two looks at the connections that are in one of these states.
+    pub watch_interval: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            request_stuck: limits::REQUEST_STUCK,
+            output_stuck: limits::OUTPUT_STUCK,
+            linger: limits::LINGER,
+            drain: limits::DRAIN,
+            watch_interval: limits::WATCH_INTERVAL,
+        }
+    }
+}
+
+/// How a server is set up, beyond its engine and listeners.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The most connections at a time.
+    pub max_connections: usize,
+    /// Threads for reads that may wait for the disk.
+    pub workers: usize,
+    /// The engine's durability, to be shown.
+    pub durability: Durability,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            max_connections: max_connections(),
+            workers: limits::WORKERS,
+            durability: Durability::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// Why a server cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address cannot be listened on: stop who has it, or choose another one.
+    #[error("cannot listen on {address}: {source}{}", hint(.source))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The system refuses what every server needs: descriptors, threads.
+    #[error("cannot start: {0}")]
+    Start(#[source] io::Error),
+    /// The system refuses to report events.
+    #[error("cannot wait for events: {0}")]
+    Poll(#[source] io::Error),
+    /// The engine failed while the server was stopping.
+    #[error("the data could not be saved: {0}")]
+    Engine(#[source] crate::engine::Error),
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; stop the program that uses it, or choose another --listen",
+        io::ErrorKind::AddrNotAvailable => "; --listen takes an address of this machine",
+        io::ErrorKind::PermissionDenied => "; choose a port above 1023 with --listen",
+        _ => "",
+    }
+}
+
+/// How a server came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// Everything is flushed and synced, the engine is closed.
+    Clean,
+    /// Everything is in the synced log; the engine was not waited for.
+    Hurried,
+}
+
+/// Binds the addresses. Nothing is accepted yet.
+///
+/// # Errors
+/// [`Error::Listen`] for the first address that cannot be had.
+pub fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Error> {
+    let bind = |&address: &SocketAddr| {
+        TcpListener::bind(address).map_err(|source| Error::Listen { address, source })
+    };
+    addresses.iter().map(bind).collect()
+}
+
+/// How many connections the descriptor limit allows, after raising the limit as far as it goes.
+pub fn max_connections() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // Whether it worked is seen by asking again.
+    let _ = setrlimit(Resource::Nofile, raised);
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let reserved = (most / limits::RESERVED_SHARE).max(limits::RESERVED_DESCRIPTORS);
+    most.saturating_sub(reserved).clamp(1, limits::MAX_CONNECTIONS)
+}
+
+/// Asks a running server to stop, from any thread.
+#[derive(Debug, Clone)]
+pub struct Stopper(Arc<notify::Notifier>);
+
+impl Stopper {
+    /// As a signal does: the first call stops in order, the second in a hurry.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+}
+
+/// A server that is ready to run.
+pub struct Server<'e> {
+    reactor: reactor::Reactor<'e>,
+    notifier: Arc<notify::Notifier>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl<'e> Server<'e> {
+    /// Brings an open engine and bound listeners together.
+    ///
+    /// # Errors
+    /// [`Error::Start`] if the system refuses descriptors or threads.
+    pub fn new(
+        engine: &'e Engine,
+        listeners: Vec<TcpListener>,
+        settings: &Settings,
+    ) -> Result<Self, Error> {
+        Self::build(engine, listeners, settings).map_err(Error::Start)
+    }
+
+    fn build(
+        engine: &'e Engine,
+        listeners: Vec<TcpListener>,
+        settings: &Settings,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let notifier = Arc::new(notify::Notifier::new(poll.registry())?);
+        let acceptor = acceptor::Acceptor::new(listeners, poll.registry())?;
+        let addresses = acceptor.addresses()?;
+        let identity =
+            info::Identity { addresses: addresses.clone(), durability: settings.durability };
+        let services = dispatch::Services {
+            keyspace: keyspace::Keyspace::new(engine),
+            workers: workers::Workers::start(settings.workers, Arc::clone(&notifier))?,
+            tickets: Vec::new(),
+            stats: stats::Stats::new(settings.max_connections),
+            identity,
+            durable: 0,
+            shutdown: false,
+        };
+        let listener = Arc::clone(&notifier);
+        engine.set_listener(Box::new(move || listener.notify()));
+        let reactor = reactor::Reactor::new(
+            engine,
+            poll,
+            Arc::clone(&notifier),
+            acceptor,
+            services,
+            settings.timeouts,
+        );
+        Ok(Server { reactor, notifier, addresses })
+    }
+
+    /// Takes SIGINT and SIGTERM as requests to stop.
+    ///
+    /// # Errors
+    /// [`Error::Start`] if the system refuses.
+    pub fn handle_signals(&mut self) -> Result<(), Error> {
+        let signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::Start)?;
+        self.reactor.watch_signals(signals).map_err(Error::Start)
+    }
+
+    /// The addresses listened on, with the real ports.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// A handle that stops this server.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.notifier))
+    }
+
+    /// Serves until stopped.
+    ///
+    /// # Errors
+    /// [`Error::Poll`], or [`Error::Engine`] if the data could not be saved at the end.
+    pub fn run(self) -> Result<Stopped, Error> {
+        self.reactor.run()
+    }
+}

@@ -1,0 +1,148 @@
+//! Takes new clients from the listeners, a bounded number per tick, and survives a shortage of
+//! descriptors: a spare one is closed to accept and drop the client, so that the backlog does not
+//! keep the poll spinning and the client learns at once that there is no room.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::net::SocketAddr;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry};
+
+use super::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TICK, LOG_INTERVAL};
+use super::token::Source;
+
+/// The system's numbers for "too many open files", of the process and of the system.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+
+struct Listener {
+    socket: TcpListener,
+    /// Clients may be waiting; stays until accept has shown that none is.
+    ready: bool,
+}
+
+/// See the module.
+pub(crate) struct Acceptor {
+    listeners: Vec<Listener>,
+    spare: Option<File>,
+    budget: usize,
+    /// No accepting before this time, in milliseconds of the reactor's clock.
+    paused_until_ms: Option<u64>,
+    quiet_until_ms: u64,
+}
+
+impl Acceptor {
+    /// Watches the listeners.
+    pub(crate) fn new(sockets: Vec<TcpListener>, registry: &Registry) -> io::Result<Self> {
+        let mut listeners = Vec::new();
+        for (index, mut socket) in sockets.into_iter().enumerate() {
+            registry.register(&mut socket, Source::Listener(index).token(), Interest::READABLE)?;
+            // Clients may have come before it was watched.
+            listeners.push(Listener { socket, ready: true });
+        }
+        let spare = open_spare();
+        Ok(Acceptor { listeners, spare, budget: 0, paused_until_ms: None, quiet_until_ms: 0 })
+    }
+
+    /// The addresses, with the real ports.
+    pub(crate) fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.listeners.iter().map(|listener| listener.socket.local_addr()).collect()
+    }
+
+    /// The listener with this number has clients waiting.
+    pub(crate) fn set_ready(&mut self, index: usize) {
+        if let Some(listener) = self.listeners.get_mut(index) {
+            listener.ready = true;
+        }
+    }
+
+    /// Whether there is something to accept now.
+    pub(crate) fn has_backlog(&self) -> bool {
+        self.paused_until_ms.is_none() && self.listeners.iter().any(|listener| listener.ready)
+    }
+
+    /// When to accept again, if it pauses.
+    pub(crate) fn resume_ms(&self) -> Option<u64> {
+        self.paused_until_ms
+    }
+
+    /// Begins a tick with its budget of accepts.
+    pub(crate) fn begin_tick(&mut self, now_ms: u64) {
+        self.budget = ACCEPTS_PER_TICK;
+        self.paused_until_ms = self.paused_until_ms.filter(|&until_ms| now_ms < until_ms);
+    }
+
+    /// The next client within the budget.
+    pub(crate) fn next(&mut self, now_ms: u64) -> Option<TcpStream> {
+        while self.budget > 0 && self.has_backlog() {
+            self.budget -= 1;
+            let listener = self.listeners.iter_mut().find(|listener| listener.ready)?;
+            match listener.socket.accept() {
+                Ok((socket, _)) => {
+                    if let Err(error) = socket.set_nodelay(true) {
+                        tracing::debug!(%error, "a client was gone before it was served");
+                        continue;
+                    }
+                    return Some(socket);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => listener.ready = false,
+                Err(error) if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => {
+                    self.shed_one(&error, now_ms);
+                }
+                // The client gave up while it waited, or the like: the next one may do better.
+                Err(error) => tracing::debug!(%error, "a client could not be accepted"),
+            }
+        }
+        None
+    }
+
+    /// Out of descriptors: gives up the spare one to accept a client, and closes it.
+    fn shed_one(&mut self, error: &io::Error, now_ms: u64) {
+        if self.may_log(now_ms) {
+            tracing::warn!(%error, "out of file descriptors: new clients are turned away");
+        }
+        if self.spare.take().is_some()
+            && let Some(listener) = self.listeners.iter_mut().find(|listener| listener.ready)
+        {
+            match listener.socket.accept() {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => listener.ready = false,
+                Err(_) => self.paused_until_ms = Some(now_ms + ACCEPT_PAUSE.as_millis() as u64),
+            }
+        } else {
+            self.paused_until_ms = Some(now_ms + ACCEPT_PAUSE.as_millis() as u64);
+        }
+        self.spare = open_spare();
+    }
+
+    /// Tells a client that there is no room for it, and closes.
+    pub(crate) fn turn_away(&mut self, mut socket: TcpStream, most: usize, now_ms: u64) {
+        if self.may_log(now_ms) {
+            tracing::warn!(connections = most, "too many connections: new clients are turned away");
+        }
+        // It takes this line or it does not: nobody waits for such a client.
+        let _ = writeln!(socket, "ERR too many connections: at most {most} are allowed, try later");
+    }
+
+    fn may_log(&mut self, now_ms: u64) -> bool {
+        if now_ms < self.quiet_until_ms {
+            return false;
+        }
+        self.quiet_until_ms = now_ms + LOG_INTERVAL.as_millis() as u64;
+        true
+    }
+
+    /// Stops listening: further clients are refused by the system.
+    pub(crate) fn close(&mut self, registry: &Registry) {
+        for mut listener in self.listeners.drain(..) {
+            // It is closed next in any case.
+            let _ = registry.deregister(&mut listener.socket);
+        }
+        self.paused_until_ms = None;
+    }
+}
+
+fn open_spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}

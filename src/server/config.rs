@@ -1,0 +1,179 @@
+//! The command line: every flag with its default and unit, checked before anything is touched.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use tracing::level_filters::LevelFilter;
+
+use crate::engine::{Durability, Options};
+
+use super::limits::{MAX_WORKERS, MIN_MEMORY_BYTES, WORKERS};
+use super::{Settings, Timeouts, max_connections};
+
+/// Chronos: a persistent key-value server.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "chronos", version, about, max_term_width = 100)]
+pub struct Config {
+    /// Address and port to listen on; may be given several times. Port 0 takes any free port.
+    /// There is no authentication yet: keep to addresses that only trusted programs reach.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = parse_address)]
+    pub listen: Vec<SocketAddr>,
+
+    /// Directory of the data; created if it is missing.
+    #[arg(long, value_name = "DIR", default_value = "./chronos.db")]
+    pub data_dir: PathBuf,
+
+    /// When a write is acknowledged.
+    #[arg(long, value_enum, default_value = "always")]
+    pub durability: DurabilityArg,
+
+    /// Memory for recent writes (memtables), in bytes; suffixes k, m, g (or KiB, MiB, GiB) multiply
+    /// by 1024. At least 8m.
+    #[arg(long, value_name = "BYTES", default_value = "256m", value_parser = parse_memory)]
+    pub memory_bytes: usize,
+
+    /// What is logged to stderr: off, error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub log_level: LevelFilter,
+
+    /// Threads for reads that have to wait for the disk, 1 to 64.
+    #[arg(long, value_name = "N", default_value_t = WORKERS, value_parser = parse_workers)]
+    pub workers: usize,
+}
+
+/// [`Durability`] as a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DurabilityArg {
+    /// After the sync that covers it: it survives a power cut.
+    Always,
+    /// Handed to the system, synced once a second: a power cut loses up to about a second.
+    Everysec,
+    /// Handed to the system, which syncs when it likes.
+    Os,
+}
+
+impl From<DurabilityArg> for Durability {
+    fn from(argument: DurabilityArg) -> Self {
+        match argument {
+            DurabilityArg::Always => Durability::Always,
+            DurabilityArg::Everysec => Durability::EverySecond,
+            DurabilityArg::Os => Durability::Os,
+        }
+    }
+}
+
+impl Config {
+    /// What the engine is opened with.
+    pub fn engine_options(&self) -> Options {
+        Options {
+            memory_bytes: self.memory_bytes,
+            durability: self.durability.into(),
+            ..Options::default()
+        }
+    }
+
+    /// What the server is set up with.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            max_connections: max_connections(),
+            workers: self.workers,
+            durability: self.durability.into(),
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let found = text.to_socket_addrs().map(|mut addresses| addresses.next());
+    found.ok().flatten().ok_or_else(|| {
+        "not an address with a port; write, for example, 127.0.0.1:8080 or [::1]:8080".to_owned()
+    })
+}
+
+fn parse_memory(text: &str) -> Result<usize, String> {
+    let bytes = parse_bytes(text)?;
+    if bytes < MIN_MEMORY_BYTES {
+        return Err(format!("{bytes} bytes are too few: give at least 8m"));
+    }
+    Ok(bytes)
+}
+
+/// Reads a number of bytes such as `1048576`, `64m`, `64MiB` or `2GB`.
+fn parse_bytes(text: &str) -> Result<usize, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, suffix) = text.split_at(digits);
+    let shift = match suffix.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(0),
+        "k" | "kb" | "kib" => Some(10),
+        "m" | "mb" | "mib" => Some(20),
+        "g" | "gb" | "gib" => Some(30),
+        _ => None,
+    };
+    let bytes = shift.zip(number.parse::<usize>().ok());
+    bytes.and_then(|(shift, number)| number.checked_mul(1 << shift)).ok_or_else(|| {
+        "not a number of bytes; write, for example, 268435456, 256m or 1g".to_owned()
+    })
+}
+
+fn parse_workers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (1..=MAX_WORKERS).contains(&count) => Ok(count),
+        _ => Err(format!("not a number from 1 to {MAX_WORKERS}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Config, String> {
+        let all = std::iter::once("chronos").chain(arguments.iter().copied());
+        Config::try_parse_from(all).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Config::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults() {
+        let config = parse(&[]).unwrap();
+        assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
+        assert_eq!(config.memory_bytes, 256 << 20);
+        assert_eq!(config.engine_options().durability, Durability::Always);
+    }
+
+    #[test]
+    fn several_listeners_and_names() {
+        let config = parse(&["--listen", "127.0.0.1:0", "--listen", "[::1]:7"]).unwrap();
+        assert_eq!(config.listen.len(), 2);
+        assert!(parse(&["--listen", "8080"]).unwrap_err().contains("127.0.0.1:8080"));
+    }
+
+    #[test]
+    fn bytes_with_suffixes() {
+        for (text, bytes) in
+            [("16777216", 16 << 20), ("64m", 64 << 20), ("64MiB", 64 << 20), ("1 gb", 1 << 30)]
+        {
+            assert_eq!(parse_memory(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "m", "-1", "1.5g", "12x", "99999999999999999999", "18446744073709551615g"]
+        {
+            assert!(parse_memory(text).unwrap_err().contains("256m"), "{text}");
+        }
+        assert_eq!(parse_memory("1m").unwrap_err(), "1048576 bytes are too few: give at least 8m");
+    }
+
+    #[test]
+    fn workers_are_bounded() {
+        assert_eq!(parse(&["--workers", "4"]).unwrap().workers, 4);
+        assert!(parse(&["--workers", "0"]).is_err() && parse(&["--workers", "65"]).is_err());
+    }
+}

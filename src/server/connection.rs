@@ -1,0 +1,328 @@
+//! One client: its unconsumed input, its parser, its replies, and the state of its socket.
+//!
+//! A connection gets turns. In a turn it either executes what is left over from the turn before, or
+//! reads once and executes that, in place in the shared buffer; only what it cannot consume is copied
+//! out. It never reads while whole requests are left over: that is how a client that sends faster
+//! than it is served is slowed down by TCP, and how memory stays bounded. The socket is a type
+//! parameter so that tests can script it.
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use crate::engine::Seq;
+use crate::parser::{ErrorCode, LineParser, Outcome, Protocol};
+
+use super::dispatch::{Asker, LIMITS, Next, Services};
+use super::input::Input;
+use super::limits::{COMMANDS_PER_TURN, OUTPUT_HARD_BYTES};
+use super::outbox::{Flushed, Outbox};
+use super::token::ConnectionId;
+
+/// A short read means that the socket is empty where readiness comes from epoll; elsewhere only
+/// `WouldBlock` does.
+const SHORT_READ_IS_LAST: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// Facts about a connection, each one bit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Flags(u16);
+
+impl Flags {
+    /// The socket may have bytes; stays until a read has shown that it has none.
+    pub(crate) const READABLE: Flags = Flags(1);
+    /// The client has said that it sends no more; the end is still to be read.
+    pub(crate) const READ_CLOSED: Flags = Flags(1 << 1);
+    /// The end has been read.
+    pub(crate) const ENDED: Flags = Flags(1 << 2);
+    /// The input may hold whole requests.
+    pub(crate) const UNPARSED: Flags = Flags(1 << 3);
+    /// A request waits for the engine.
+    pub(crate) const PARKED: Flags = Flags(1 << 4);
+    /// Nothing more is executed; it closes when all replies are sent.
+    pub(crate) const CLOSING: Flags = Flags(1 << 5);
+    /// The sending side is shut; what still comes is thrown away.
+    pub(crate) const LINGERING: Flags = Flags(1 << 6);
+    /// The socket took less than it was given; its WRITABLE event is awaited.
+    pub(crate) const BLOCKED: Flags = Flags(1 << 7);
+    /// It is on the reactor's list of connections to serve, and so on for the other lists.
+    pub(crate) const ON_READY: Flags = Flags(1 << 8);
+    pub(crate) const ON_DIRTY: Flags = Flags(1 << 9);
+    pub(crate) const ON_FRONTIER: Flags = Flags(1 << 10);
+    pub(crate) const ON_WATCH: Flags = Flags(1 << 11);
+    pub(crate) const ON_DOOMED: Flags = Flags(1 << 12);
+
+    /// Whether any of these is set.
+    pub(crate) fn has(self, flags: Flags) -> bool {
+        self.0 & flags.0 != 0
+    }
+
+    /// Sets; returns whether that changed anything.
+    pub(crate) fn set(&mut self, flags: Flags) -> bool {
+        let before = self.0;
+        self.0 |= flags.0;
+        self.0 != before
+    }
+
+    /// Clears; returns whether that changed anything.
+    pub(crate) fn clear(&mut self, flags: Flags) -> bool {
+        let before = self.0;
+        self.0 &= !flags.0;
+        self.0 != before
+    }
+}
+
+/// Why a turn ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// No whole request is left.
+    Drained,
+    /// Requests are left for the next turn.
+    Budget,
+    /// Replies must leave before the next request.
+    Full,
+    /// The next request waits for the engine.
+    Stalled,
+    /// It closes when all replies are sent.
+    Closing,
+    /// Close it now: attack or flood.
+    Abort,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Connection<S> {
+    pub(crate) socket: S,
+    pub(crate) id: ConnectionId,
+    pub(crate) flags: Flags,
+    protocol: Option<Protocol>,
+    parser: LineParser,
+    input: Input,
+    pub(crate) outbox: Outbox,
+    /// When a byte came in last, in milliseconds of the reactor's clock.
+    pub(crate) input_ms: u64,
+    /// When output was last taken, or began to wait; also when lingering began.
+    pub(crate) output_ms: u64,
+}
+
+impl<S: Read + Write> Connection<S> {
+    pub(crate) fn new(socket: S, id: ConnectionId, now_ms: u64) -> Self {
+        Connection {
+            socket,
+            id,
+            flags: Flags::default(),
+            protocol: None,
+            parser: LineParser::default(),
+            input: Input::default(),
+            outbox: Outbox::default(),
+            input_ms: now_ms,
+            output_ms: now_ms,
+        }
+    }
+
+    /// The protocol spoken, text until the first byte has come.
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol.unwrap_or_default()
+    }
+
+    /// Whether a turn would do anything now.
+    pub(crate) fn wants_turn(&self) -> bool {
+        if self.flags.has(Flags::LINGERING) {
+            return self.flags.has(Flags::READABLE);
+        }
+        !self.flags.has(Flags(Flags::CLOSING.0 | Flags::PARKED.0))
+            && self.flags.has(Flags(Flags::UNPARSED.0 | Flags::READABLE.0))
+            && self.outbox.has_room()
+    }
+
+    /// Whether a request has begun to come in and is not complete.
+    pub(crate) fn has_partial(&self) -> bool {
+        !self.flags.has(Flags(Flags::UNPARSED.0 | Flags::CLOSING.0))
+            && (!self.input.is_empty() || self.parser.is_discarding())
+    }
+
+    /// Whether it sends a line without end.
+    pub(crate) fn is_flooding(&self) -> bool {
+        self.parser.is_discarding()
+    }
+
+    /// Whether more output is queued than any client may leave unread.
+    pub(crate) fn is_over_hard_bound(&self) -> bool {
+        self.outbox.queued_bytes() > OUTPUT_HARD_BYTES
+    }
+
+    /// Takes a turn: see the module.
+    ///
+    /// # Errors
+    /// The socket's, after which the connection is of no use.
+    pub(crate) fn turn(
+        &mut self,
+        services: &mut Services<'_>,
+        scratch: &mut [u8],
+        now_ms: u64,
+    ) -> io::Result<Turn> {
+        if self.flags.has(Flags::UNPARSED) {
+            return Ok(self.execute_input(services));
+        }
+        if !self.flags.has(Flags::READABLE) {
+            return Ok(Turn::Drained);
+        }
+        match self.read(scratch)? {
+            None => Ok(Turn::Drained),
+            Some(0) => Ok(self.end_of_input(services)),
+            Some(count) => {
+                services.stats.read_bytes += count as u64;
+                self.input_ms = now_ms;
+                Ok(self.execute_read(&scratch[..count], services))
+            }
+        }
+    }
+
+    /// Reads once. `None`: nothing there. Zero: the end.
+    fn read(&mut self, scratch: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            match self.socket.read(scratch) {
+                Ok(count) => {
+                    let short = count < scratch.len() && !self.flags.has(Flags::READ_CLOSED);
+                    if count > 0 && short && SHORT_READ_IS_LAST {
+                        self.flags.clear(Flags::READABLE);
+                    }
+                    return Ok(Some(count));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.flags.clear(Flags::READABLE);
+                    return Ok(None);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn execute_read(&mut self, bytes: &[u8], services: &mut Services<'_>) -> Turn {
+        if !self.input.is_empty() {
+            self.input.append(bytes);
+            return self.execute_input(services);
+        }
+        let (used, turn) = self.execute(bytes, services);
+        if used < bytes.len() {
+            self.input.append(&bytes[used..]);
+        }
+        self.end_turn(turn)
+    }
+
+    fn execute_input(&mut self, services: &mut Services<'_>) -> Turn {
+        let mut input = std::mem::take(&mut self.input);
+        let (used, turn) = self.execute(input.bytes(), services);
+        input.consume(used);
+        self.input = input;
+        self.end_turn(turn)
+    }
+
+    fn end_turn(&mut self, turn: Turn) -> Turn {
+        self.outbox.close_mark();
+        let left = !self.input.is_empty();
+        match turn {
+            Turn::Budget | Turn::Full | Turn::Stalled if left => self.flags.set(Flags::UNPARSED),
+            _ => self.flags.clear(Flags::UNPARSED),
+        };
+        match turn {
+            Turn::Stalled => _ = self.flags.set(Flags::PARKED),
+            Turn::Closing | Turn::Abort => self.start_closing(),
+            _ => {}
+        }
+        turn
+    }
+
+    /// Executes nothing further; closes once all replies are sent.
+    pub(crate) fn start_closing(&mut self) {
+        self.flags.set(Flags::CLOSING);
+        self.flags.clear(Flags(Flags::UNPARSED.0 | Flags::PARKED.0));
+        self.input.clear();
+    }
+
+    /// Executes requests from the front of `bytes`. Returns how many bytes are done with.
+    fn execute(&mut self, bytes: &[u8], services: &mut Services<'_>) -> (usize, Turn) {
+        let Some(&first) = bytes.first() else { return (0, Turn::Drained) };
+        let protocol = *self.protocol.get_or_insert_with(|| Protocol::detect(first));
+        let mut asker = Asker { connection: self.id, protocol, outbox: &mut self.outbox };
+        if protocol != Protocol::Text {
+            services.reply_error(&mut asker, ErrorCode::Plain, RESP_LATER);
+            return (bytes.len(), Turn::Closing);
+        }
+        let mut used = 0;
+        for _ in 0..COMMANDS_PER_TURN {
+            if !asker.outbox.has_room() {
+                return (used, Turn::Full);
+            }
+            match self.parser.parse(&bytes[used..], &LIMITS) {
+                Outcome::Partial => return (used, Turn::Drained),
+                Outcome::Nothing { consumed } => used += consumed,
+                Outcome::Request { consumed, request } => {
+                    match services.dispatch(&request, &mut asker) {
+                        Next::Continue => used += consumed,
+                        Next::Later => return (used, Turn::Stalled),
+                        Next::Close => return (bytes.len(), Turn::Closing),
+                    }
+                }
+                Outcome::Invalid { consumed, error } => {
+                    services.reply_error(&mut asker, ErrorCode::Plain, &error.to_string());
+                    used += consumed;
+                }
+                Outcome::Attack { .. } => {
+                    services.stats.attacks += 1;
+                    return (bytes.len(), Turn::Abort);
+                }
+                Outcome::Flood => return (bytes.len(), Turn::Abort),
+            }
+        }
+        (used, Turn::Budget)
+    }
+
+    /// The client sends no more. A request that it left unfinished is not executed: half a SET would
+    /// store half a value.
+    fn end_of_input(&mut self, services: &mut Services<'_>) -> Turn {
+        if self.has_partial() {
+            self.refuse(services, "the connection ended inside a request, which was not executed");
+        }
+        self.flags.set(Flags::ENDED);
+        self.flags.clear(Flags::READABLE);
+        self.end_turn(Turn::Closing)
+    }
+
+    /// Adds an error that is no answer to a request, and closes.
+    pub(crate) fn refuse(&mut self, services: &mut Services<'_>, sentence: &str) {
+        let protocol = self.protocol();
+        let mut asker = Asker { connection: self.id, protocol, outbox: &mut self.outbox };
+        services.reply_error(&mut asker, ErrorCode::Plain, sentence);
+        self.start_closing();
+    }
+
+    /// The log failed: what waits for the frontier never leaves.
+    pub(crate) fn fail(&mut self, services: &mut Services<'_>, sentence: &str) {
+        self.outbox.drop_unreleased();
+        let protocol = self.protocol();
+        let mut asker = Asker { connection: self.id, protocol, outbox: &mut self.outbox };
+        services.reply_error(&mut asker, ErrorCode::IoError, sentence);
+        self.start_closing();
+    }
+
+    /// Lets go what the frontier has reached. Returns whether there is something to write.
+    pub(crate) fn release(&mut self, durable: Seq) -> bool {
+        self.outbox.release(durable)
+    }
+
+    /// Writes once.
+    pub(crate) fn flush(&mut self, now_ms: u64) -> io::Result<Flushed> {
+        let flushed = self.outbox.flush(&mut self.socket)?;
+        if !matches!(flushed, Flushed::Blocked(0)) || !self.flags.has(Flags::BLOCKED) {
+            self.output_ms = now_ms;
+        }
+        Ok(flushed)
+    }
+
+    /// Throws away what the client still sends. Returns whether it has ended.
+    pub(crate) fn discard(&mut self, scratch: &mut [u8]) -> bool {
+        matches!(self.read(scratch), Ok(Some(0)) | Err(_))
+    }
+}
+
+/// What a Redis client is told by this version.
+const RESP_LATER: &str = "this version does not speak RESP yet: send one line of text, e.g. PING";

@@ -1,0 +1,225 @@
+//! The texts of INFO and HELP.
+
+use std::fmt::Write;
+
+use crate::engine::{Durability, Health, Stats as EngineStats};
+use crate::parser::command::{COMMANDS, find};
+
+use super::stats::Stats;
+
+/// What the server says about itself that does not change while it runs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Identity {
+    /// The addresses that it listens on.
+    pub(crate) addresses: Vec<std::net::SocketAddr>,
+    /// When a write counts as committed.
+    pub(crate) durability: Durability,
+}
+
+/// A section's title and how it is written.
+type Section = (&'static str, fn(&mut String, &Facts<'_>) -> std::fmt::Result);
+
+const SECTIONS: [Section; 6] = [
+    ("Server", write_server),
+    ("Clients", write_clients),
+    ("Memory", write_memory),
+    ("Persistence", write_persistence),
+    ("Stats", write_stats),
+    ("Engine", write_engine),
+];
+
+/// All that INFO draws on.
+pub(crate) struct Facts<'a> {
+    pub(crate) identity: &'a Identity,
+    pub(crate) stats: &'a Stats,
+    pub(crate) engine: &'a EngineStats,
+}
+
+/// INFO's text: all sections, or the one named.
+///
+/// # Errors
+/// A sentence, if there is no such section.
+pub(crate) fn info(section: Option<&[u8]>, facts: &Facts<'_>) -> Result<String, String> {
+    let wanted = |title: &str| {
+        section.is_none_or(|name| {
+            name.eq_ignore_ascii_case(title.as_bytes()) || name.eq_ignore_ascii_case(b"all")
+        })
+    };
+    let mut text = String::new();
+    for (title, write) in SECTIONS {
+        if !wanted(title) {
+            continue;
+        }
+        let gap = if text.is_empty() { "" } else { "\n" };
+        // A String takes every write.
+        let _ = writeln!(text, "{gap}# {title}");
+        let _ = write(&mut text, facts);
+    }
+    if text.is_empty() {
+        let titles = SECTIONS.map(|(title, _)| title.to_ascii_lowercase()).join(", ");
+        return Err(format!("no such section: INFO knows {titles} and all"));
+    }
+    text.pop();
+    Ok(text)
+}
+
+fn write_server(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
+    writeln!(text, "chronos_version:{}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(text, "process_id:{}", std::process::id())?;
+    writeln!(text, "os:{}", std::env::consts::OS)?;
+    for address in &facts.identity.addresses {
+        writeln!(text, "listen:{address}")?;
+    }
+    writeln!(text, "uptime_seconds:{}", facts.stats.started.elapsed().as_secs())
+}
+
+fn write_clients(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
+    writeln!(text, "connected_clients:{}", facts.stats.connections)?;
+    writeln!(text, "max_clients:{}", facts.stats.max_connections)
+}
+
+fn write_memory(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
+    if let Some(bytes) = resident_bytes() {
+        writeln!(text, "used_memory_rss_bytes:{bytes}")?;
+    }
+    writeln!(text, "memtable_bytes:{}", facts.engine.memtable_bytes)?;
+    writeln!(text, "memtable_entries:{}", facts.engine.memtable_entries)?;
+    writeln!(text, "immutable_memtables:{}", facts.engine.immutable_memtables)
+}
+
+fn write_persistence(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
+    let engine = facts.engine;
+    writeln!(text, "health:{}", engine.health.name())?;
+    if let Health::NoSpace { cause } | Health::Failed { cause } | Health::Corrupt { cause } =
+        &engine.health
+    {
+        writeln!(text, "health_cause:{}", cause.to_string().replace(['\r', '\n'], " "))?;
+    }
+    writeln!(text, "durability:{}", durability_name(facts.identity.durability))?;
+    writeln!(text, "last_seq:{}", engine.last_seq)?;
+    writeln!(text, "durable_seq:{}", engine.durable_seq)?;
+    writeln!(text, "wal_segments:{}", engine.wal_segments)?;
+    writeln!(text, "wal_groups:{}", engine.wal_groups)?;
+    writeln!(text, "wal_bytes:{}", engine.wal_bytes)
+}
+
+fn write_stats(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
+    let stats = facts.stats;
+    writeln!(text, "total_connections_received:{}", stats.accepted)?;
+    writeln!(text, "rejected_connections:{}", stats.refused)?;
+    writeln!(text, "total_commands_processed:{}", stats.commands)?;
+    writeln!(text, "total_error_replies:{}", stats.errors)?;
+    writeln!(text, "keyspace_hits:{}", stats.hits)?;
+    writeln!(text, "keyspace_misses:{}", stats.misses)?;
+    writeln!(text, "deferred_reads:{}", stats.deferred)?;
+    writeln!(text, "parked_writes:{}", stats.parked)?;
+    writeln!(text, "net_input_bytes:{}", stats.read_bytes)?;
+    writeln!(text, "net_output_bytes:{}", stats.written_bytes)?;
+    writeln!(text, "slow_readers_closed:{}", stats.slow_readers)?;
+    writeln!(text, "http_attacks_closed:{}", stats.attacks)
+}
+
+fn write_engine(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
+    let engine = facts.engine;
+    writeln!(text, "flushes:{}", engine.flushes)?;
+    writeln!(text, "compactions:{}", engine.compactions)?;
+    writeln!(text, "compacted_bytes:{}", engine.compacted_bytes)?;
+    writeln!(text, "stalled_writes:{}", engine.stalled_writes)?;
+    for (number, level) in engine.levels.iter().enumerate() {
+        let (tables, bytes, entries) = (level.tables, level.bytes, level.entries);
+        writeln!(text, "level{number}:tables={tables},bytes={bytes},entries={entries}")?;
+    }
+    Ok(())
+}
+
+/// The word for a durability, as in the configuration.
+pub(crate) fn durability_name(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Always => "always",
+        Durability::EverySecond => "everysec",
+        Durability::Os => "os",
+    }
+}
+
+/// Memory of this process that is in RAM, where the system tells (Linux).
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// HELP's text: all commands, or the one named.
+///
+/// # Errors
+/// A sentence, if there is no such command.
+pub(crate) fn help(name: Option<&[u8]>) -> Result<String, &'static str> {
+    let Some(name) = name else {
+        let lines =
+            COMMANDS.iter().map(|command| format!("{:<16} {}", command.usage(), command.summary));
+        return Ok(lines.collect::<Vec<_>>().join("\n"));
+    };
+    let command = find(name).ok_or("no such command: HELP lists them all")?;
+    Ok(format!("{}\n{}", command.usage(), command.summary))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Error, LevelStats};
+
+    fn engine_stats(health: Health) -> EngineStats {
+        EngineStats {
+            last_seq: 9,
+            durable_seq: 8,
+            memtable_bytes: 0,
+            memtable_entries: 0,
+            immutable_memtables: 0,
+            levels: vec![LevelStats { tables: 1, bytes: 2, entries: 3 }],
+            wal_segments: 1,
+            wal_groups: 1,
+            wal_bytes: 1,
+            flushes: 0,
+            compactions: 0,
+            compacted_bytes: 0,
+            stalled_writes: 0,
+            health,
+        }
+    }
+
+    fn text(section: Option<&[u8]>, health: Health) -> Result<String, String> {
+        let identity =
+            Identity { addresses: vec!["127.0.0.1:1".parse().unwrap()], ..Identity::default() };
+        let (stats, engine) = (Stats::new(10), engine_stats(health));
+        info(section, &Facts { identity: &identity, stats: &stats, engine: &engine })
+    }
+
+    #[test]
+    fn all_sections_are_key_value_lines() {
+        let text = text(None, Health::Ok).unwrap();
+        assert_eq!(text.matches("# ").count(), SECTIONS.len());
+        for line in text.lines() {
+            assert!(line.is_empty() || line.starts_with("# ") || line.contains(':'), "{line}");
+        }
+        assert!(text.contains("level0:tables=1,bytes=2,entries=3"));
+        assert!(!text.ends_with('\n'));
+    }
+
+    #[test]
+    fn one_section_in_any_case_and_an_unknown_one() {
+        let health = Health::NoSpace { cause: Error::NoSpace };
+        let one = text(Some(b"PERSISTENCE"), health).unwrap();
+        assert!(one.starts_with("# Persistence\nhealth:NOSPACE\nhealth_cause:no space"), "{one}");
+        assert!(!one.contains("# Server"));
+        assert!(text(Some(b"x"), Health::Ok).unwrap_err().contains("persistence"));
+    }
+
+    #[test]
+    fn help_lists_every_command() {
+        let all = help(None).unwrap();
+        assert_eq!(all.lines().count(), COMMANDS.len());
+        assert!(COMMANDS.iter().all(|command| all.contains(command.summary)));
+        assert_eq!(help(Some(b"get")).unwrap().lines().next(), Some("GET key"));
+        assert!(help(Some(b"fly")).is_err());
+    }
+}

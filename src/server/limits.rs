@@ -1,0 +1,82 @@
+//! Every bound of the server, with its unit. A number that limits something stands here or nowhere.
+
+use std::time::Duration;
+
+use crate::engine::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+
+/// The longest key that a client may use: the engine's, less the namespace byte.
+pub(crate) const USER_KEY_BYTES: usize = MAX_KEY_BYTES - 1;
+
+/// The longest value that a client may store: the engine's, less the type byte.
+pub(crate) const USER_VALUE_BYTES: usize = MAX_VALUE_BYTES - 1;
+
+/// The buffer that all sockets are read into, and so what one connection may deliver per tick.
+pub(crate) const READ_BUFFER_BYTES: usize = 64 << 10;
+
+/// Requests of one connection that run before it is another one's turn.
+pub(crate) const COMMANDS_PER_TURN: usize = 256;
+
+/// Readiness events taken from the system per poll.
+pub(crate) const EVENTS_PER_POLL: usize = 1024;
+
+/// Connections accepted per tick.
+pub(crate) const ACCEPTS_PER_TICK: usize = 64;
+
+/// Unsent output above which a connection's requests are not parsed any more.
+pub(crate) const OUTPUT_SOFT_BYTES: usize = 1 << 20;
+
+/// Unsent output above which a connection is closed.
+pub(crate) const OUTPUT_HARD_BYTES: usize = 64 << 20;
+
+/// Sent bytes at the front of an output buffer that are worth moving the rest for.
+pub(crate) const OUTPUT_COMPACT_BYTES: usize = 64 << 10;
+
+/// Replies of one connection that may wait for the disk at the same time.
+pub(crate) const PENDING_REPLIES: usize = 128;
+
+/// Reads that may wait for a worker.
+pub(crate) const WORKER_QUEUE: usize = 1024;
+
+/// Worker threads, unless the configuration says otherwise.
+pub(crate) const WORKERS: usize = 2;
+
+/// The most worker threads that the configuration may ask for.
+pub(crate) const MAX_WORKERS: usize = 64;
+
+/// Output buffers kept for reuse, and the largest that is worth keeping, in bytes.
+pub(crate) const POOLED_BUFFERS: usize = 256;
+pub(crate) const POOLED_BUFFER_BYTES: usize = 16 << 10;
+
+/// A scratch buffer larger than this is given back after use, in bytes.
+pub(crate) const SCRATCH_KEEP_BYTES: usize = 1 << 20;
+
+/// How long output may wait without the client taking any of it.
+pub(crate) const OUTPUT_STUCK: Duration = Duration::from_secs(60);
+
+/// How long a request may stand unfinished without another byte of it.
+pub(crate) const REQUEST_STUCK: Duration = Duration::from_secs(30);
+
+/// How long a closed connection is still read, so that its last reply is not lost to a reset.
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
+
+/// How long clients may take to collect their replies when the server stops.
+pub(crate) const DRAIN: Duration = Duration::from_secs(10);
+
+/// How often connections that wait for something are looked at. A tick without any costs nothing.
+pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long accepting pauses when not even the spare descriptor helps.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// The least time between two log lines about the same shortage.
+pub(crate) const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Descriptors left to the engine's files: at least these, and at least this share of the limit.
+pub(crate) const RESERVED_DESCRIPTORS: usize = 32;
+pub(crate) const RESERVED_SHARE: usize = 8;
+
+/// The most connections, whatever the descriptor limit: a slot number must fit a token.
+pub(crate) const MAX_CONNECTIONS: usize = 1 << 20;
+
+/// The least memory that the engine can work with, in bytes.
+pub(crate) const MIN_MEMORY_BYTES: usize = 8 << 20;

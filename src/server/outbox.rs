@@ -1,0 +1,444 @@
+//! The replies of one connection on their way out, in the order of its requests.
+//!
+//! A reply may leave when the writes that it shows are durable (the commit frontier, see
+//! `docs/architecture.md`) and when the replies before it have left. So the outbox is one run of
+//! bytes in three parts: written, released, and waiting for the frontier. The waiting part is
+//! cut by marks, each with the sequence number that releases it; replies of one tick share a mark,
+//! for what they wait for is submitted together. Replies behind a read that is still with a worker
+//! wait in that read's slot and join the run once it is answered.
+//!
+//! Nothing but [`Outbox::release`] moves bytes past the frontier, and [`Outbox::flush`] cannot
+//! write what is not released: there is no other way out.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Write};
+
+use crate::engine::Seq;
+use crate::parser::{Protocol, Reply};
+
+use super::limits::{OUTPUT_COMPACT_BYTES, OUTPUT_SOFT_BYTES, PENDING_REPLIES};
+
+/// The number of a reply that is still being worked out. Unique within its connection for long
+/// enough: 2³² replies.
+pub(crate) type SlotNumber = u32;
+
+/// What the answer to a pending reply will be made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pending {
+    /// The value.
+    Get,
+    /// Whether there is one.
+    Exists,
+    /// The end of a compaction.
+    Compact,
+}
+
+/// What became of an attempt to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// All that is released is written; this many bytes now.
+    All(usize),
+    /// The socket took only this many bytes.
+    Blocked(usize),
+}
+
+/// Bytes up to `end` may leave once `seq` is durable.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    end: usize,
+    seq: Seq,
+}
+
+/// A reply that is not there yet, and what follows it.
+#[derive(Debug)]
+struct Slot {
+    pending: Pending,
+    answer: Option<Vec<u8>>,
+    after: Vec<u8>,
+    after_seq: Seq,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    bytes: Vec<u8>,
+    written: usize,
+    released: usize,
+    marks: VecDeque<Mark>,
+    /// Whether the last mark was made in this turn, and so may be moved up.
+    mark_is_open: bool,
+    next_slot: SlotNumber,
+    slot_bytes: usize,
+    #[expect(clippy::box_collection, reason = "keeps an idle connection small")]
+    slots: Option<Box<VecDeque<Slot>>>,
+}
+
+impl Outbox {
+    /// Adds a reply that may leave once `seq` is durable; `durable` is what is now.
+    pub(crate) fn push(&mut self, protocol: Protocol, reply: &Reply<'_>, seq: Seq, durable: Seq) {
+        if let Some(slot) = self.slots.as_mut().and_then(|slots| slots.back_mut()) {
+            let before = slot.after.len();
+            protocol.encode(reply, &mut slot.after);
+            slot.after_seq = slot.after_seq.max(seq);
+            self.slot_bytes += slot.after.len() - before;
+            return;
+        }
+        protocol.encode(reply, &mut self.bytes);
+        self.mark_end(seq, durable);
+    }
+
+    /// Holds a place for a reply that comes later.
+    pub(crate) fn reserve(&mut self, pending: Pending) -> SlotNumber {
+        let number = self.next_slot;
+        self.next_slot = number.wrapping_add(1);
+        let slot = Slot { pending, answer: None, after: Vec::new(), after_seq: 0 };
+        self.slots.get_or_insert_default().push_back(slot);
+        number
+    }
+
+    /// Takes back the reservation made last.
+    pub(crate) fn cancel_last(&mut self) {
+        self.next_slot = self.next_slot.wrapping_sub(1);
+        if let Some(slots) = self.slots.as_mut() {
+            slots.pop_back();
+            if slots.is_empty() {
+                self.slots = None;
+            }
+        }
+    }
+
+    /// What the reply in a slot is to be made from; `None` if nobody waits for it any more.
+    pub(crate) fn pending(&self, number: SlotNumber) -> Option<Pending> {
+        let slots = self.slots.as_ref()?;
+        let slot = slots.get(self.index(number, slots.len())?)?;
+        slot.answer.is_none().then_some(slot.pending)
+    }
+
+    /// Answers a pending reply. What it shows must be durable.
+    pub(crate) fn answer(
+        &mut self,
+        protocol: Protocol,
+        number: SlotNumber,
+        reply: &Reply<'_>,
+        durable: Seq,
+    ) {
+        let Some(len) = self.slots.as_ref().map(|slots| slots.len()) else { return };
+        let Some(index) = self.index(number, len) else { return };
+        let Some(slot) = self.slots.as_mut().and_then(|slots| slots.get_mut(index)) else { return };
+        let mut bytes = Vec::new();
+        protocol.encode(reply, &mut bytes);
+        self.slot_bytes += bytes.len();
+        slot.answer = Some(bytes);
+        self.join_answered(durable);
+        self.close_mark();
+    }
+
+    /// Moves answered slots at the front, and what follows each, into the run of bytes.
+    fn join_answered(&mut self, durable: Seq) {
+        while let Some(slots) = self.slots.as_mut() {
+            let Some(answer) = slots.front_mut().and_then(|slot| slot.answer.take()) else {
+                return;
+            };
+            let Some(slot) = slots.pop_front() else { return };
+            if slots.is_empty() {
+                self.slots = None;
+            }
+            self.slot_bytes -= answer.len() + slot.after.len();
+            self.bytes.extend_from_slice(&answer);
+            self.mark_end(0, durable);
+            if !slot.after.is_empty() {
+                self.bytes.extend_from_slice(&slot.after);
+                self.mark_end(slot.after_seq, durable);
+            }
+        }
+    }
+
+    fn index(&self, number: SlotNumber, len: usize) -> Option<usize> {
+        let from_end = self.next_slot.wrapping_sub(number) as usize;
+        len.checked_sub(from_end).filter(|&index| index < len)
+    }
+
+    /// Says when the bytes added last may leave: never before those in front of them.
+    fn mark_end(&mut self, seq: Seq, durable: Seq) {
+        let end = self.bytes.len();
+        match self.marks.back_mut() {
+            None if seq <= durable => self.released = end,
+            Some(last) if seq <= last.seq => last.end = end,
+            Some(last) if self.mark_is_open => *last = Mark { end, seq },
+            _ => {
+                self.marks.push_back(Mark { end, seq });
+                self.mark_is_open = true;
+            }
+        }
+    }
+
+    /// Ends a turn: what it wrote is about to be submitted.
+    pub(crate) fn close_mark(&mut self) {
+        self.mark_is_open = false;
+    }
+
+    /// Lets go what the frontier has reached. Returns whether there is something to write.
+    pub(crate) fn release(&mut self, durable: Seq) -> bool {
+        while let Some(mark) = self.marks.front().filter(|mark| mark.seq <= durable) {
+            self.released = mark.end;
+            self.marks.pop_front();
+        }
+        self.has_released()
+    }
+
+    /// Drops everything that is not released; what is left ends at the end of a reply.
+    pub(crate) fn drop_unreleased(&mut self) {
+        self.bytes.truncate(self.released);
+        self.marks = VecDeque::new();
+        self.slots = None;
+        self.slot_bytes = 0;
+    }
+
+    /// Writes what is released, in one call.
+    pub(crate) fn flush(&mut self, socket: &mut impl Write) -> io::Result<Flushed> {
+        let ready = &self.bytes[self.written..self.released];
+        if ready.is_empty() {
+            return Ok(Flushed::All(0));
+        }
+        let taken = loop {
+            match socket.write(ready) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(taken) => break taken,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return Ok(Flushed::Blocked(0));
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        };
+        let all = taken == ready.len();
+        self.written += taken;
+        self.drop_written();
+        Ok(if all { Flushed::All(taken) } else { Flushed::Blocked(taken) })
+    }
+
+    fn drop_written(&mut self) {
+        if self.written == self.bytes.len() {
+            self.bytes.clear();
+        } else if self.written >= OUTPUT_COMPACT_BYTES && self.written * 2 >= self.bytes.len() {
+            self.bytes.drain(..self.written);
+            self.marks.iter_mut().for_each(|mark| mark.end -= self.written);
+        } else {
+            return;
+        }
+        self.released -= self.written;
+        self.written = 0;
+    }
+
+    /// Whether there is something to write now.
+    pub(crate) fn has_released(&self) -> bool {
+        self.written < self.released
+    }
+
+    /// Whether something waits for the frontier.
+    pub(crate) fn waits_for_frontier(&self) -> bool {
+        !self.marks.is_empty()
+    }
+
+    /// Whether there is nothing to write, now or later.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.slots.is_none()
+    }
+
+    /// Whether another request may be executed.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queued_bytes() < OUTPUT_SOFT_BYTES && self.pending_count() < PENDING_REPLIES
+    }
+
+    /// Bytes that are not written yet.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.bytes.len() - self.written + self.slot_bytes
+    }
+
+    fn pending_count(&self) -> usize {
+        self.slots.as_ref().map_or(0, |slots| slots.len())
+    }
+
+    /// Whether a buffer would be welcome.
+    pub(crate) fn lacks_buffer(&self) -> bool {
+        self.bytes.capacity() == 0
+    }
+
+    /// Takes over an empty buffer.
+    pub(crate) fn lend_buffer(&mut self, buffer: Vec<u8>) {
+        debug_assert!(self.bytes.is_empty() && buffer.is_empty());
+        self.bytes = buffer;
+    }
+
+    /// Gives the buffer away if there is nothing in it.
+    pub(crate) fn take_buffer(&mut self) -> Option<Vec<u8>> {
+        if !self.bytes.is_empty() || self.lacks_buffer() {
+            return None;
+        }
+        self.marks = VecDeque::new();
+        Some(std::mem::take(&mut self.bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: Protocol = Protocol::Text;
+
+    /// A socket that takes at most `room` bytes.
+    struct Narrow {
+        taken: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let n = bytes.len().min(self.room);
+            if n == 0 {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            self.room -= n;
+            self.taken.extend_from_slice(&bytes[..n]);
+            Ok(n)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(outbox: &mut Outbox) -> String {
+        let mut out = Vec::new();
+        outbox.flush(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn push(outbox: &mut Outbox, word: &'static str, seq: Seq, durable: Seq) {
+        outbox.push(TEXT, &Reply::Simple(word), seq, durable);
+    }
+
+    #[test]
+    fn durable_replies_go_straight_through() {
+        let mut outbox = Outbox::default();
+        push(&mut outbox, "A", 5, 5);
+        assert!(!outbox.waits_for_frontier());
+        assert_eq!(written(&mut outbox), "A\n");
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn a_reply_waits_for_its_write_and_for_those_before_it() {
+        let mut outbox = Outbox::default();
+        push(&mut outbox, "A", 0, 5);
+        push(&mut outbox, "B", 7, 5);
+        push(&mut outbox, "C", 0, 5);
+        outbox.close_mark();
+        push(&mut outbox, "D", 9, 5);
+        assert_eq!(written(&mut outbox), "A\n");
+        assert!(!outbox.release(6));
+        assert!(outbox.release(7));
+        assert_eq!(written(&mut outbox), "B\nC\n");
+        assert!(outbox.release(9));
+        assert_eq!(written(&mut outbox), "D\n");
+        assert!(outbox.is_empty() && !outbox.waits_for_frontier());
+    }
+
+    #[test]
+    fn replies_of_one_turn_share_a_mark() {
+        let mut outbox = Outbox::default();
+        (1..=100).for_each(|seq| push(&mut outbox, "OK", seq, 0));
+        assert_eq!(outbox.marks.len(), 1);
+        assert!(!outbox.release(99));
+        assert!(outbox.release(100));
+    }
+
+    #[test]
+    fn pending_replies_keep_their_place() {
+        let mut outbox = Outbox::default();
+        let first = outbox.reserve(Pending::Get);
+        push(&mut outbox, "A", 3, 0);
+        let second = outbox.reserve(Pending::Exists);
+        push(&mut outbox, "B", 0, 0);
+        assert_eq!(outbox.pending(second), Some(Pending::Exists));
+        outbox.answer(TEXT, second, &Reply::Integer(1), 0);
+        assert_eq!(outbox.pending(second), None);
+        assert_eq!(written(&mut outbox), "");
+        outbox.answer(TEXT, first, &Reply::Null, 0);
+        assert_eq!(written(&mut outbox), "NULL\n");
+        assert!(outbox.release(3));
+        assert_eq!(written(&mut outbox), "A\n1\nB\n");
+        assert!(outbox.is_empty());
+        assert_eq!((outbox.queued_bytes(), outbox.slot_bytes), (0, 0));
+    }
+
+    #[test]
+    fn an_answer_that_nobody_waits_for_is_dropped() {
+        let mut outbox = Outbox::default();
+        outbox.answer(TEXT, 0, &Reply::Null, 0);
+        let number = outbox.reserve(Pending::Get);
+        outbox.answer(TEXT, number.wrapping_add(1), &Reply::Null, 0);
+        outbox.answer(TEXT, number.wrapping_sub(1), &Reply::Null, 0);
+        assert!(outbox.pending(number).is_some());
+        outbox.answer(TEXT, number, &Reply::Null, 0);
+        outbox.answer(TEXT, number, &Reply::Null, 0);
+        assert_eq!(written(&mut outbox), "NULL\n");
+    }
+
+    #[test]
+    fn a_cancelled_reservation_leaves_no_trace() {
+        let mut outbox = Outbox::default();
+        outbox.reserve(Pending::Get);
+        outbox.cancel_last();
+        assert!(outbox.is_empty());
+        assert_eq!(outbox.reserve(Pending::Get), 0);
+    }
+
+    #[test]
+    fn partial_writes_lose_and_repeat_nothing() {
+        let mut outbox = Outbox::default();
+        let mut expected = Vec::new();
+        let mut socket = Narrow { taken: Vec::new(), room: 0 };
+        let value = vec![b'v'; 50_000];
+        for seq in 1..=20 {
+            outbox.push(TEXT, &Reply::Value(&value), seq, 0);
+            TEXT.encode(&Reply::Value(&value), &mut expected);
+            outbox.close_mark();
+            outbox.release(seq - 1);
+            socket.room = 37_777;
+            outbox.flush(&mut socket).unwrap();
+        }
+        outbox.release(20);
+        while outbox.has_released() {
+            socket.room = 100_000;
+            outbox.flush(&mut socket).unwrap();
+        }
+        assert!(outbox.is_empty());
+        assert!(socket.taken == expected);
+    }
+
+    #[test]
+    fn what_is_not_released_can_be_dropped() {
+        let mut outbox = Outbox::default();
+        push(&mut outbox, "A", 0, 0);
+        push(&mut outbox, "B", 1, 0);
+        outbox.reserve(Pending::Get);
+        push(&mut outbox, "C", 0, 0);
+        outbox.drop_unreleased();
+        push(&mut outbox, "D", 0, 0);
+        assert_eq!(written(&mut outbox), "A\nD\n");
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn room_ends_with_bytes_and_with_pending_replies() {
+        let mut outbox = Outbox::default();
+        (0..PENDING_REPLIES).for_each(|_| {
+            assert!(outbox.has_room());
+            outbox.reserve(Pending::Get);
+        });
+        assert!(!outbox.has_room());
+        let mut outbox = Outbox::default();
+        outbox.push(TEXT, &Reply::Value(&vec![0; OUTPUT_SOFT_BYTES]), 0, 0);
+        assert!(!outbox.has_room());
+    }
+}

@@ -1,0 +1,295 @@
+//! The reactor: one thread, one poll, every socket.
+//!
+//! A tick has fixed phases: poll and collect news; give connections their turns ([`serve`]); hand the
+//! log what they wrote; release replies by the frontier and write them ([`deliver`]); look at what
+//! takes too long ([`watch`]); close and accept. Slots are freed only in the last phase, so within a
+//! tick an id is either valid or recognizably gone. No phase blocks, but for one exception: a client
+//! that is alone has its writes synced in place, since nobody else is kept waiting by it.
+//!
+//! Connections that need something are on lists of ids, each at most once (a flag says so): the cost
+//! of a tick depends on the connections that do something, not on those that are open.
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Poll};
+use signal_hook_mio::v1_0::Signals;
+use slab::Slab;
+
+use crate::engine::Engine;
+
+use super::acceptor::Acceptor;
+use super::connection::{Connection, Flags};
+use super::dispatch::Services;
+use super::limits::{EVENTS_PER_POLL, POOLED_BUFFER_BYTES, POOLED_BUFFERS, READ_BUFFER_BYTES};
+use super::notify::Notifier;
+use super::token::{ConnectionId, Source};
+use super::workers::Completion;
+use super::{Stopped, Timeouts};
+
+mod deliver;
+mod serve;
+mod stop;
+mod watch;
+
+use stop::Stopping;
+
+/// Lists of connections that need something; see [`Flags`] for who is on which.
+#[derive(Default)]
+struct Lists {
+    /// Have input to work on.
+    ready: Vec<ConnectionId>,
+    /// Have replies to write, or a close to finish.
+    dirty: Vec<ConnectionId>,
+    /// Have replies that wait for the commit frontier.
+    frontier: Vec<ConnectionId>,
+    /// Have a request that waits for the engine.
+    parked: Vec<ConnectionId>,
+    /// Have something that must not take too long.
+    watch: Vec<ConnectionId>,
+    /// Are closed at the end of the tick.
+    doomed: Vec<ConnectionId>,
+    /// An empty list, kept for its memory.
+    spare: Vec<ConnectionId>,
+}
+
+/// See the module.
+pub(crate) struct Reactor<'e> {
+    engine: &'e Engine,
+    poll: Poll,
+    notifier: Arc<Notifier>,
+    signals: Option<Signals>,
+    acceptor: Acceptor,
+    services: Services<'e>,
+    connections: Slab<Connection<TcpStream>>,
+    next_generation: u32,
+    lists: Lists,
+    scratch: Box<[u8]>,
+    pool: Vec<Vec<u8>>,
+    completions: Vec<Completion>,
+    timeouts: Timeouts,
+    started: Instant,
+    /// The time of this tick, in milliseconds since `started`.
+    now_ms: u64,
+    next_watch_ms: u64,
+    /// What the log's failure was, once it has failed.
+    failure: Option<String>,
+    stopping: Stopping,
+}
+
+impl<'e> Reactor<'e> {
+    pub(crate) fn new(
+        engine: &'e Engine,
+        poll: Poll,
+        notifier: Arc<Notifier>,
+        acceptor: Acceptor,
+        services: Services<'e>,
+        timeouts: Timeouts,
+    ) -> Self {
+        Reactor {
+            engine,
+            poll,
+            notifier,
+            signals: None,
+            acceptor,
+            services,
+            connections: Slab::new(),
+            next_generation: 0,
+            lists: Lists::default(),
+            scratch: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
+            pool: Vec::new(),
+            completions: Vec::new(),
+            timeouts,
+            started: Instant::now(),
+            now_ms: 0,
+            next_watch_ms: 0,
+            failure: None,
+            stopping: Stopping::default(),
+        }
+    }
+
+    /// Stops on these signals from now on.
+    pub(crate) fn watch_signals(&mut self, mut signals: Signals) -> io::Result<()> {
+        let token = Source::Signals.token();
+        self.poll.registry().register(&mut signals, token, mio::Interest::READABLE)?;
+        self.signals = Some(signals);
+        Ok(())
+    }
+
+    /// Serves until stopped.
+    pub(crate) fn run(mut self) -> Result<Stopped, super::Error> {
+        let mut events = Events::with_capacity(EVENTS_PER_POLL);
+        self.services.durable = self.engine.durable_seq();
+        loop {
+            self.wait(&mut events).map_err(super::Error::Poll)?;
+            self.take_events(&events);
+            if self.notifier.take_news() {
+                self.take_news();
+            }
+            self.serve_ready();
+            self.commit();
+            self.release();
+            self.flush_dirty();
+            self.watch();
+            self.close_doomed();
+            self.accept();
+            if let Some(outcome) = self.advance_stop() {
+                return outcome;
+            }
+        }
+    }
+
+    /// Waits for events: not at all while there is work, without end if nothing is timed.
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let mut timeout = self.timeout();
+        if timeout != Some(Duration::ZERO) && !self.notifier.fall_asleep() {
+            timeout = Some(Duration::ZERO);
+        }
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
+            other => other?,
+        }
+        self.now_ms = self.started.elapsed().as_millis() as u64;
+        Ok(())
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let lists = &self.lists;
+        if !lists.ready.is_empty() || !lists.dirty.is_empty() || self.acceptor.has_backlog() {
+            return Some(Duration::ZERO);
+        }
+        let watch_ms = (!lists.watch.is_empty()).then_some(self.next_watch_ms);
+        let times = [watch_ms, self.acceptor.resume_ms(), self.stopping.deadline_ms()];
+        let next_ms = times.into_iter().flatten().min()?;
+        // One more: the clock rounds down, and a timer must not be early and spin.
+        Some(Duration::from_millis(next_ms.saturating_sub(self.now_ms) + 1))
+    }
+
+    fn take_events(&mut self, events: &Events) {
+        for event in events {
+            match Source::of(event.token()) {
+                Source::Waker => {}
+                Source::Signals => self.take_signals(),
+                Source::Listener(index) => self.acceptor.set_ready(index),
+                Source::Connection(id) => self.take_connection_event(id, event),
+            }
+        }
+    }
+
+    fn take_connection_event(&mut self, id: ConnectionId, event: &mio::event::Event) {
+        let draining = self.stopping.has_begun();
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        let ended = event.is_read_closed() || event.is_error();
+        if (event.is_readable() || ended) && (!draining || connection.flags.has(Flags::LINGERING)) {
+            connection.flags.set(Flags::READABLE);
+            if ended {
+                connection.flags.set(Flags::READ_CLOSED);
+            }
+            enlist(&mut self.lists.ready, connection, Flags::ON_READY);
+        }
+        let writable = event.is_writable() || event.is_write_closed() || event.is_error();
+        if writable && connection.flags.has(Flags::BLOCKED) {
+            enlist(&mut self.lists.dirty, connection, Flags::ON_DIRTY);
+        }
+    }
+
+    /// Hands the log what this tick wrote.
+    fn commit(&mut self) {
+        if self.connections.len() == 1 {
+            self.services.keyspace.commit_in_place();
+        } else {
+            self.services.keyspace.submit();
+        }
+    }
+
+    /// Puts a connection on the lists that its state asks for.
+    fn enlist_by_state(&mut self, id: ConnectionId) {
+        let draining = self.stopping.has_begun();
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        if draining && !connection.flags.has(Flags::UNPARSED) {
+            connection.start_closing();
+        }
+        let closing = connection.flags.has(Flags::CLOSING) && connection.outbox.is_empty();
+        if connection.outbox.has_released() || closing {
+            enlist(&mut self.lists.dirty, connection, Flags::ON_DIRTY);
+        }
+        if connection.outbox.waits_for_frontier() {
+            enlist(&mut self.lists.frontier, connection, Flags::ON_FRONTIER);
+        }
+        if connection.wants_turn() {
+            enlist(&mut self.lists.ready, connection, Flags::ON_READY);
+        }
+        let timed = connection.has_partial()
+            || connection.flags.has(Flags::BLOCKED)
+            || connection.flags.has(Flags::LINGERING);
+        if timed {
+            if self.lists.watch.is_empty() {
+                self.next_watch_ms = self.now_ms + as_ms(self.timeouts.watch_interval);
+            }
+            enlist(&mut self.lists.watch, connection, Flags::ON_WATCH);
+        }
+    }
+
+    /// Closes a connection at the end of the tick.
+    fn doom(&mut self, id: ConnectionId) {
+        if let Some(connection) = find(&mut self.connections, id) {
+            connection.start_closing();
+            connection.flags.clear(Flags::READABLE);
+            enlist(&mut self.lists.doomed, connection, Flags::ON_DOOMED);
+        }
+    }
+
+    fn close_doomed(&mut self) {
+        for id in self.lists.doomed.drain(..) {
+            if find(&mut self.connections, id).is_none() {
+                continue;
+            }
+            let mut connection = self.connections.remove(id.slot as usize);
+            // Closing takes it off the poll anyway; this is for systems where it does not.
+            let _ = self.poll.registry().deregister(&mut connection.socket);
+            if let Some(buffer) = connection.outbox.take_buffer() {
+                recycle(&mut self.pool, buffer);
+            }
+        }
+        self.services.stats.connections = self.connections.len();
+    }
+
+    /// Takes a list to go through, leaving an empty one; give it back with [`Self::put_back`].
+    fn take_list(&mut self, list: fn(&mut Lists) -> &mut Vec<ConnectionId>) -> Vec<ConnectionId> {
+        let spare = std::mem::take(&mut self.lists.spare);
+        std::mem::replace(list(&mut self.lists), spare)
+    }
+
+    fn put_back(&mut self, mut list: Vec<ConnectionId>) {
+        list.clear();
+        self.lists.spare = list;
+    }
+}
+
+/// The connection with this id, if it is still there.
+fn find(
+    connections: &mut Slab<Connection<TcpStream>>,
+    id: ConnectionId,
+) -> Option<&mut Connection<TcpStream>> {
+    connections.get_mut(id.slot as usize).filter(|connection| connection.id == id)
+}
+
+/// Puts a connection on a list unless it is there already.
+fn enlist(list: &mut Vec<ConnectionId>, connection: &mut Connection<TcpStream>, flag: Flags) {
+    if connection.flags.set(flag) {
+        list.push(connection.id);
+    }
+}
+
+/// Keeps an empty buffer for the next connection that needs one.
+fn recycle(pool: &mut Vec<Vec<u8>>, buffer: Vec<u8>) {
+    if pool.len() < POOLED_BUFFERS && buffer.capacity() <= POOLED_BUFFER_BYTES {
+        pool.push(buffer);
+    }
+}
+
+fn as_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

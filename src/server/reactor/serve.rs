@@ -1,0 +1,169 @@
+//! The phase of turns: connections that have input execute a bounded amount of it, in rotation. And
+//! the news from other threads, which answers pending replies and wakes who was parked.
+
+use std::io;
+
+use super::super::connection::{Flags, Turn};
+use super::super::dispatch::Asker;
+use super::super::limits::MAX_CONNECTIONS;
+use super::super::token::{ConnectionId, Source};
+use super::{Connection, Reactor, enlist, find, recycle};
+
+impl Reactor<'_> {
+    /// Gives each connection on the ready list one turn.
+    pub(super) fn serve_ready(&mut self) {
+        let list = self.take_list(|lists| &mut lists.ready);
+        for &id in &list {
+            self.serve(id);
+        }
+        self.put_back(list);
+    }
+
+    fn serve(&mut self, id: ConnectionId) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        connection.flags.clear(Flags::ON_READY);
+        if !connection.wants_turn() {
+            return;
+        }
+        if connection.flags.has(Flags::LINGERING) {
+            return self.discard(id);
+        }
+        if connection.outbox.lacks_buffer() {
+            connection.outbox.lend_buffer(self.pool.pop().unwrap_or_default());
+        }
+        let turn = connection.turn(&mut self.services, &mut self.scratch, self.now_ms);
+        if let Some(buffer) = connection.outbox.take_buffer() {
+            recycle(&mut self.pool, buffer);
+        }
+        self.end_turn(id, turn);
+    }
+
+    fn end_turn(&mut self, id: ConnectionId, turn: io::Result<Turn>) {
+        match turn {
+            Ok(Turn::Abort) => {
+                self.log_abort(id);
+                return self.doom(id);
+            }
+            Ok(Turn::Stalled) => self.lists.parked.push(id),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(%error, "a client's connection broke");
+                return self.doom(id);
+            }
+        }
+        self.enlist_by_state(id);
+    }
+
+    fn log_abort(&mut self, id: ConnectionId) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        let peer = connection.socket.peer_addr().map_or_else(|_| "?".into(), |a| a.to_string());
+        if connection.is_flooding() {
+            tracing::warn!(peer, "closed a connection that sent a line without end");
+        } else {
+            tracing::warn!(
+                peer,
+                "closed a connection that spoke HTTP: possibly a browser made to attack this port"
+            );
+        }
+    }
+
+    /// Reads a connection that is closing, so that its last reply is not lost to a reset.
+    fn discard(&mut self, id: ConnectionId) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        if connection.discard(&mut self.scratch) {
+            return self.doom(id);
+        }
+        self.enlist_by_state(id);
+    }
+
+    /// Collects what workers and engine have done.
+    pub(super) fn take_news(&mut self) {
+        if self.notifier.take_stop() {
+            self.stopping.request();
+        }
+        self.services.durable = self.engine.durable_seq();
+        self.answer_reads();
+        self.answer_compactions();
+        self.unpark();
+        if self.failure.is_none() && !self.lists.frontier.is_empty() {
+            self.look_for_failure();
+        }
+    }
+
+    fn answer_reads(&mut self) {
+        let mut completions = std::mem::take(&mut self.completions);
+        self.services.workers.collect(&mut completions);
+        for done in completions.drain(..) {
+            let Some(connection) = find(&mut self.connections, done.connection) else { continue };
+            let protocol = connection.protocol();
+            let mut asker =
+                Asker { connection: done.connection, protocol, outbox: &mut connection.outbox };
+            self.services.answer_read(done.slot, &done.result, &mut asker);
+            self.after_answer(done.connection);
+        }
+        self.completions = completions;
+    }
+
+    fn answer_compactions(&mut self) {
+        for waiting in std::mem::take(&mut self.services.tickets) {
+            let Some(result) = waiting.ticket.poll() else {
+                self.services.tickets.push(waiting);
+                continue;
+            };
+            let id = waiting.connection;
+            let Some(connection) = find(&mut self.connections, id) else { continue };
+            let protocol = connection.protocol();
+            let mut asker = Asker { connection: id, protocol, outbox: &mut connection.outbox };
+            self.services.answer_compaction(waiting.slot, &result, &mut asker);
+            self.after_answer(id);
+        }
+    }
+
+    fn after_answer(&mut self, id: ConnectionId) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        if connection.is_over_hard_bound() {
+            return self.close_slow_reader(id);
+        }
+        self.enlist_by_state(id);
+    }
+
+    /// Lets every parked connection try again.
+    fn unpark(&mut self) {
+        let list = self.take_list(|lists| &mut lists.parked);
+        for &id in &list {
+            if let Some(connection) = find(&mut self.connections, id)
+                && connection.flags.clear(Flags::PARKED)
+            {
+                enlist(&mut self.lists.ready, connection, Flags::ON_READY);
+            }
+        }
+        self.put_back(list);
+    }
+
+    /// Accepts waiting clients, a bounded number.
+    pub(super) fn accept(&mut self) {
+        let most = self.services.stats.max_connections.min(MAX_CONNECTIONS);
+        let now_ms = self.now_ms;
+        self.acceptor.begin_tick(now_ms);
+        while let Some(mut socket) = self.acceptor.next(now_ms) {
+            if self.connections.len() >= most {
+                self.services.stats.refused += 1;
+                self.acceptor.turn_away(socket, most, now_ms);
+                continue;
+            }
+            let entry = self.connections.vacant_entry();
+            let generation = self.next_generation;
+            self.next_generation = generation.wrapping_add(1);
+            let id = ConnectionId { slot: entry.key() as u32, generation };
+            let token = Source::Connection(id).token();
+            let registry = self.poll.registry();
+            if let Err(error) = registry.register(&mut socket, token, mio::Interest::READABLE) {
+                tracing::warn!(%error, "a new connection cannot be watched");
+                continue;
+            }
+            entry.insert(Connection::new(socket, id, now_ms));
+            self.services.stats.accepted += 1;
+        }
+        self.services.stats.connections = self.connections.len();
+    }
+}

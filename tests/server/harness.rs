@@ -1,0 +1,206 @@
+//! Starts servers within the test and talks to them.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use chronos::engine::storage::sim::SimStorage;
+use chronos::engine::{Clock, Engine, Environment, Options};
+use chronos::server::{self, Server, Settings, Stopped, Stopper};
+
+/// How long a test waits for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a test waits to be sure that something does not come.
+pub const SILENCE: Duration = Duration::from_millis(150);
+
+struct StoppedClock;
+
+impl Clock for StoppedClock {
+    fn now_ms(&self) -> u64 {
+        1_700_000_000_000
+    }
+}
+
+/// A running server.
+pub struct Harness {
+    pub address: SocketAddr,
+    pub storage: SimStorage,
+    pub stopper: Stopper,
+    thread: JoinHandle<Result<Stopped, server::Error>>,
+}
+
+/// Settings for tests: few threads, little patience where a test is about patience.
+pub fn settings() -> Settings {
+    Settings { max_connections: 1000, ..Settings::default() }
+}
+
+/// Options that suit a simulated storage.
+fn options() -> Options {
+    Options { memory_bytes: 32 << 20, wal_segment_bytes: 8 << 20, ..Options::default() }
+}
+
+impl Harness {
+    /// A server with an empty database.
+    pub fn start() -> Self {
+        Self::start_with(SimStorage::new(1), settings())
+    }
+
+    /// A server on what a storage holds.
+    pub fn start_with(storage: SimStorage, settings: Settings) -> Self {
+        let environment = Environment {
+            storage: Arc::new(storage.clone()),
+            clock: Arc::new(StoppedClock),
+            random: Arc::new(|| 4),
+        };
+        let (ready, wait) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let (engine, _) = Engine::open(environment, options()).unwrap();
+            let listeners = server::listen(&["127.0.0.1:0".parse().unwrap()])?;
+            let server = Server::new(&engine, listeners, &settings)?;
+            ready.send((server.addresses()[0], server.stopper())).unwrap();
+            server.run()
+        });
+        let (address, stopper) = wait.recv().expect("the server starts");
+        Harness { address, storage, stopper, thread }
+    }
+
+    /// A new client, already accepted by the server.
+    pub fn connect(&self) -> Client {
+        let mut client = self.connect_silently();
+        client.ask("PING", "PONG");
+        client
+    }
+
+    /// A new client that has sent nothing.
+    pub fn connect_silently(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// Stops the server in order.
+    pub fn stop(self) -> Stopped {
+        self.stopper.stop();
+        self.join()
+    }
+
+    /// Waits until the server has stopped.
+    pub fn join(self) -> Stopped {
+        self.thread.join().unwrap().unwrap()
+    }
+}
+
+/// A client that expects exact bytes.
+pub struct Client {
+    pub socket: TcpStream,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Self {
+        let socket = TcpStream::connect(address).unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        Client { socket }
+    }
+
+    /// Sends bytes.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.socket.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Expects exactly these bytes next.
+    #[track_caller]
+    pub fn expect(&mut self, bytes: impl AsRef<[u8]>) {
+        let expected = bytes.as_ref();
+        let mut got = vec![0; expected.len()];
+        let mut filled = 0;
+        while filled < got.len() {
+            match self.socket.read(&mut got[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => panic!("{error} after {:?}", shown(&got[..filled])),
+            }
+        }
+        assert!(
+            got[..filled] == *expected,
+            "expected {:?}, got {:?}",
+            shown(expected),
+            shown(&got[..filled])
+        );
+    }
+
+    /// Sends a line and expects one.
+    #[track_caller]
+    pub fn ask(&mut self, request: &str, reply: &str) {
+        self.send(format!("{request}\n"));
+        self.expect(format!("{reply}\n"));
+    }
+
+    /// One line, without its LF.
+    pub fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        loop {
+            self.socket.read_exact(&mut byte).unwrap();
+            if byte[0] == b'\n' {
+                return String::from_utf8(line).unwrap();
+            }
+            line.push(byte[0]);
+        }
+    }
+
+    /// Sends a request whose reply is a text, and returns the text.
+    pub fn text(&mut self, request: &str) -> String {
+        self.send(format!("{request}\n"));
+        let head = self.line();
+        let count: usize = head.strip_prefix("TEXT ").unwrap().parse().unwrap();
+        let mut text = vec![0; count];
+        self.socket.read_exact(&mut text).unwrap();
+        self.expect("\n");
+        String::from_utf8(text).unwrap()
+    }
+
+    /// The number behind `name:` in INFO.
+    pub fn figure(&mut self, name: &str) -> u64 {
+        let text = self.text("INFO");
+        let prefix = format!("{name}:");
+        text.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap().parse().unwrap()
+    }
+
+    /// Expects nothing for a while.
+    #[track_caller]
+    pub fn expect_silence(&mut self) {
+        self.socket.set_read_timeout(Some(SILENCE)).unwrap();
+        let mut byte = [0];
+        let got = self.socket.read(&mut byte);
+        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let silent = matches!(&got, Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+        assert!(silent, "{got:?} {:?}", shown(&byte));
+    }
+
+    /// Expects that the server closes, in order or not, without another byte.
+    #[track_caller]
+    pub fn expect_end(&mut self) {
+        let mut byte = [0];
+        match self.socket.read(&mut byte) {
+            Ok(0) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            other => panic!("expected the end, got {other:?} {:?}", shown(&byte)),
+        }
+    }
+
+    /// Says that no more will be sent.
+    pub fn finish(&mut self) {
+        self.socket.shutdown(Shutdown::Write).unwrap();
+    }
+}
+
+/// Bytes as a test's reader wants to see them.
+pub fn shown(bytes: &[u8]) -> String {
+    let cut = &bytes[..bytes.len().min(300)];
+    format!("{}{}", cut.escape_ascii(), if cut.len() < bytes.len() { "..." } else { "" })
+}
