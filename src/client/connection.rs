@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_port_where_nothing_listens_says_what_to_do() {
-        let error = Connection::open(&Endpoint::local(fake::unused_port())).unwrap_err();
+        let error = Connection::open(&Endpoint::local(fake::UNUSED_PORT)).unwrap_err();
         let text = error.to_string();
         assert!(text.ends_with("start the server with 'cargo run --release'"), "{text}");
         assert!(error.is_unsent());

@@ -47,6 +47,13 @@ pub enum Error {
         /// The time-out that passed, in seconds.
         seconds: f64,
     },
+    /// A command that may change data was sent, and the connection failed before its reply.
+    #[error("{cause}; the outcome of that command is unknown, and it was not sent again")]
+    OutcomeUnknown {
+        /// What happened to the connection.
+        #[source]
+        cause: Box<Error>,
+    },
     /// The request is not one line, so it was not sent.
     #[error("{0}")]
     Request(&'static str),

@@ -14,14 +14,22 @@
 //! the three ways to use it. The client knows the parser's command table and nothing of the engine
 //! or the server; it must never interpret, trim or re-encode a value.
 
+mod app;
+mod complete;
 mod connection;
 mod error;
+mod options;
+mod paint;
+mod repl;
 mod reply;
 mod request;
+mod script;
+mod session;
 
 #[cfg(test)]
 mod fake;
 
+pub use app::main;
 pub use connection::{Connection, Endpoint};
 pub use error::{Error, Result};
 pub use reply::Reply;
