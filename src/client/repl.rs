@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use rustyline::completion::Completer;
@@ -37,16 +38,16 @@ pub(crate) fn run(
             return output.fail(&format!("cannot use the terminal: {error}"), Exit::Unusable);
         }
     };
-    let history = History::open(&mut prompt, output)?;
+    let mut history = History::open(&mut prompt, output)?;
     output.notice(&format!("Connected to {endpoint}. HELP lists the commands; exit leaves."))?;
     loop {
         output.out.flush()?;
         match prompt.readline(PROMPT) {
             Ok(line) => {
-                if LEAVE_WORDS.iter().any(|word| word.eq_ignore_ascii_case(line.trim())) {
+                history.keep(&mut prompt, output)?;
+                if answer_all(&mut session, &line, output)?.is_break() {
                     break;
                 }
-                answer(&mut session, line.as_bytes(), output)?;
             }
             Err(ReadlineError::Interrupted) => {}
             Err(ReadlineError::Eof) => break,
@@ -56,8 +57,22 @@ pub(crate) fn run(
             }
         }
     }
-    history.save(&mut prompt, output)?;
     Ok(Exit::Fine)
+}
+
+/// Runs what was entered: a line, or as many as were pasted at once.
+fn answer_all(
+    session: &mut Session,
+    entered: &str,
+    output: &mut Output<'_>,
+) -> io::Result<ControlFlow<()>> {
+    for line in entered.split('\n') {
+        if LEAVE_WORDS.iter().any(|word| word.eq_ignore_ascii_case(line.trim())) {
+            return Ok(ControlFlow::Break(()));
+        }
+        answer(session, line.as_bytes(), output)?;
+    }
+    Ok(ControlFlow::Continue(()))
 }
 
 /// Runs one line and shows what came of it.
@@ -112,10 +127,15 @@ impl History {
         Ok(history)
     }
 
-    fn save(&self, prompt: &mut Prompt, output: &mut Output<'_>) -> io::Result<()> {
-        let Some(path) = &self.path else { return Ok(()) };
-        match save(prompt, path) {
-            Ok(()) => Ok(()),
+    /// Keeps the line just entered at once: a terminal that is closed takes nothing along. The first
+    /// failure is told, and ends the attempts.
+    fn keep(&mut self, prompt: &mut Prompt, output: &mut Output<'_>) -> io::Result<()> {
+        let Some(path) = self.path.take() else { return Ok(()) };
+        match append(prompt, &path) {
+            Ok(()) => {
+                self.path = Some(path);
+                Ok(())
+            }
             Err(error) => {
                 output.notice(&format!("cannot keep the history in {}: {error}", path.display()))
             }
@@ -123,8 +143,8 @@ impl History {
     }
 }
 
-/// Adds the lines of this run to those that other prompts wrote meanwhile.
-fn save(prompt: &mut Prompt, path: &Path) -> rustyline::Result<()> {
+/// Adds what is new to the lines that other prompts wrote meanwhile.
+fn append(prompt: &mut Prompt, path: &Path) -> rustyline::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
