@@ -15,6 +15,7 @@
 //! or the server; it must never interpret, trim or re-encode a value.
 
 mod app;
+pub mod bench;
 mod complete;
 mod connection;
 mod error;

@@ -70,7 +70,7 @@ impl Options {
 }
 
 /// A positive number of seconds, fractions allowed.
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let wrong = "give a number of seconds above 0, e.g. 30 or 0.5";
     let seconds: f64 = text.parse().map_err(|_| wrong.to_owned())?;
     let duration = Duration::try_from_secs_f64(seconds).map_err(|_| wrong.to_owned())?;
