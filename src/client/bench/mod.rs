@@ -84,7 +84,7 @@ fn measure(options: &Options, endpoint: &Endpoint) -> Result<(Option<String>, Ve
 fn explain(error: &Error, protocol: Protocol) -> String {
     match error {
         Error::Closed | Error::Malformed(_) if protocol == Protocol::Text => {
-            format!("{error}; for Redis and its kin, add --protocol resp")
+            format!("{error} (for Redis and its kin, add --protocol resp)")
         }
         other => other.to_string(),
     }
