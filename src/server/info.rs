@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::engine::{Durability, Health, Stats as EngineStats};
+use crate::engine::{Durability, Stats as EngineStats};
 use crate::parser::command::{COMMANDS, find};
 
 use super::stats::Stats;
@@ -90,9 +90,7 @@ fn write_memory(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
 fn write_persistence(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     let engine = facts.engine;
     writeln!(text, "health:{}", engine.health.name())?;
-    if let Health::NoSpace { cause } | Health::Failed { cause } | Health::Corrupt { cause } =
-        &engine.health
-    {
+    if let Some(cause) = engine.health.cause() {
         writeln!(text, "health_cause:{}", cause.to_string().replace(['\r', '\n'], " "))?;
     }
     writeln!(text, "durability:{}", durability_name(facts.identity.durability))?;
@@ -124,7 +122,7 @@ fn write_engine(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     writeln!(text, "flushes:{}", engine.flushes)?;
     writeln!(text, "compactions:{}", engine.compactions)?;
     writeln!(text, "compacted_bytes:{}", engine.compacted_bytes)?;
-    writeln!(text, "stalled_writes:{}", engine.stalled_writes)?;
+    writeln!(text, "stalls:{}", engine.stalls)?;
     for (number, level) in engine.levels.iter().enumerate() {
         let (tables, bytes, entries) = (level.tables, level.bytes, level.entries);
         writeln!(text, "level{number}:tables={tables},bytes={bytes},entries={entries}")?;
@@ -166,7 +164,7 @@ pub(crate) fn help(name: Option<&[u8]>) -> Result<String, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Error, LevelStats};
+    use crate::engine::{Error, Health, LevelStats};
 
     fn engine_stats(health: Health) -> EngineStats {
         EngineStats {
@@ -182,7 +180,7 @@ mod tests {
             flushes: 0,
             compactions: 0,
             compacted_bytes: 0,
-            stalled_writes: 0,
+            stalls: 0,
             health,
         }
     }

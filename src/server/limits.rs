@@ -51,7 +51,7 @@ pub(crate) const POOLED_BUFFER_BYTES: usize = 16 << 10;
 pub(crate) const SCRATCH_KEEP_BYTES: usize = 1 << 20;
 
 /// How long output may wait without the client taking any of it.
-pub(crate) const OUTPUT_STUCK: Duration = Duration::from_secs(60);
+pub(crate) const OUTPUT_STUCK: Duration = Duration::from_mins(1);
 
 /// How long a request may stand unfinished without another byte of it.
 pub(crate) const REQUEST_STUCK: Duration = Duration::from_secs(30);

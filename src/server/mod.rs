@@ -2,9 +2,9 @@
 //!
 //! [`listen`] binds, [`Server::new`] brings listeners and an open engine together, [`Server::run`]
 //! serves until a signal, SHUTDOWN or a [`Stopper`] ends it. Binding comes before opening the engine,
-//! so that a taken port changes nothing on disk. Inside: the [`reactor`] owns every socket and runs
-//! every command on one thread; [`connection`], [`outbox`] and [`input`] are the state of a client;
-//! [`dispatch`] is where parser and engine meet; [`workers`] do reads that may wait for the disk.
+//! so that a taken port changes nothing on disk. Inside: `reactor` owns every socket and runs every
+//! command on one thread; `connection`, `outbox` and `input` are the state of a client; `dispatch` is
+//! where parser and engine meet; `workers` do reads that may wait for the disk.
 
 use std::io;
 use std::net::SocketAddr;
