@@ -147,7 +147,8 @@ pub fn max_connections() -> usize {
     let _ = setrlimit(Resource::Nofile, raised);
     let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let reserved = (most / limits::RESERVED_SHARE).max(limits::RESERVED_DESCRIPTORS);
+    let (least_reserved, most_reserved) = limits::RESERVED_DESCRIPTORS.into_inner();
+    let reserved = (most / limits::RESERVED_SHARE).clamp(least_reserved, most_reserved);
     most.saturating_sub(reserved).clamp(1, limits::MAX_CONNECTIONS)
 }
 
