@@ -1,3 +1,7 @@
-//! Not built yet.
+//! The load tester; see `chronos::client::bench`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chronos::client::bench::main()
+}

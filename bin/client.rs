@@ -1,3 +1,7 @@
-//! Not built yet.
+//! The bundled client; see `chronos::client`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chronos::client::main()
+}

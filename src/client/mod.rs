@@ -1,1 +1,36 @@
-//! Not built yet.
+//! The blocking side of the text protocol: a library for programs, the bundled `client` (REPL,
+//! single command, script) and the load tester `bench`.
+//!
+//! ```no_run
+//! use chronos::client::{Connection, Endpoint, Reply};
+//!
+//! let mut connection = Connection::open(&Endpoint::default())?;
+//! assert_eq!(connection.request(b"SET user:101 Venom")?, Reply::Line(b"OK".to_vec()));
+//! assert_eq!(connection.request(b"GET user:101")?, Reply::Line(b"Venom".to_vec()));
+//! # Ok::<(), chronos::client::Error>(())
+//! ```
+//!
+//! Layers: `connection` → `reply`, `request` → `error`; above them `session` (reconnects), and on top
+//! the three ways to use it. The client knows the parser's command table and nothing of the engine
+//! or the server; it must never interpret, trim or re-encode a value.
+
+mod app;
+pub mod bench;
+mod complete;
+mod connection;
+mod error;
+mod options;
+mod paint;
+mod repl;
+mod reply;
+mod request;
+mod script;
+mod session;
+
+#[cfg(test)]
+mod fake;
+
+pub use app::main;
+pub use connection::{Connection, Endpoint};
+pub use error::{Error, Result};
+pub use reply::Reply;

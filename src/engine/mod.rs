@@ -9,6 +9,8 @@ mod coding;
 mod commit;
 mod compaction;
 mod db;
+#[cfg(test)]
+mod documented;
 mod error;
 mod filename;
 mod health;

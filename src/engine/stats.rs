@@ -70,7 +70,7 @@ pub struct Stats {
     /// Bytes of tables read by merges.
     pub compacted_bytes: u64,
     /// How often a write was told to wait.
-    pub stalls: u64,
+    pub stalled_writes: u64,
     /// Whether the engine serves in full.
     pub health: Health,
 }
@@ -100,7 +100,7 @@ impl Inner {
             flushes: self.counters.flushes.get(),
             compactions: self.counters.compactions.get(),
             compacted_bytes: self.counters.compacted_bytes.get(),
-            stalls: self.counters.stalls.get(),
+            stalled_writes: self.counters.stalls.get(),
             health: self.health(),
         }
     }

@@ -65,6 +65,13 @@ pub(super) fn seal_block(block: &mut Vec<u8>, id: u64, offset: u64) {
     block.extend_from_slice(&checksum.to_le_bytes());
 }
 
+/// A CRC as it is stored. Bytes followed by their own plain CRC leave the CRC of the whole in a
+/// state that does not depend on them: the file's checksum would be blind to all that it is to
+/// watch over. The rotation and the constant are those of LevelDB's `crc32c::Mask`.
+fn masked(crc: u32) -> u32 {
+    crc.rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
 /// Verifies a block with its trailer and returns the bytes before it.
 pub(super) fn check_block(stored: &[u8], id: u64, offset: u64) -> Decoded<&[u8]> {
     let Some((checked, checksum)) = stored.split_last_chunk::<4>() else {
@@ -84,7 +91,7 @@ fn block_checksum(checked: &[u8], id: u64, offset: u64) -> u32 {
     let mut seed = [0; 16];
     seed[..8].copy_from_slice(&id.to_le_bytes());
     seed[8..].copy_from_slice(&offset.to_le_bytes());
-    crc32c_append(crc32c(&seed), checked)
+    masked(crc32c_append(crc32c(&seed), checked))
 }
 
 /// What a table says about itself.
@@ -200,7 +207,7 @@ impl Footer {
         }
         bytes.extend_from_slice(&self.id.to_le_bytes());
         bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        let checksum = crc32c(&bytes);
+        let checksum = masked(crc32c(&bytes));
         bytes.extend_from_slice(&checksum.to_le_bytes());
         bytes.extend_from_slice(&MAGIC);
         bytes
@@ -215,7 +222,7 @@ impl Footer {
             return Err(Error::corrupt(file, offset, "the footer is not that of a table"));
         }
         let checked = bytes.get(..FOOTER_CHECKED_BYTES);
-        if checked.map(crc32c) != get_u32(bytes, FOOTER_CHECKED_BYTES) {
+        if checked.map(|checked| masked(crc32c(checked))) != get_u32(bytes, FOOTER_CHECKED_BYTES) {
             return Err(Error::corrupt(file, offset, "the footer's checksum does not match"));
         }
         let cut_off = || Error::corrupt(file, offset, "the footer is cut off");
@@ -296,7 +303,7 @@ mod tests {
         }
         let mut later = bytes.clone();
         later[56] = 2;
-        let checksum = crc32c(&later[..60]);
+        let checksum = masked(crc32c(&later[..60]));
         later[60..64].copy_from_slice(&checksum.to_le_bytes());
         let error = Footer::decode(&later, "f", 0).unwrap_err();
         assert!(matches!(error, Error::UnknownFormat { version: 2, supported: 1, .. }));

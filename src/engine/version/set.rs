@@ -246,3 +246,14 @@ fn set_current(storage: &dyn Storage, id: u64) -> Result<()> {
     };
     write().map_err(|e| Error::io("replace", CURRENT, e))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_current_is_the_one_written() {
+        let document = include_str!("../../../docs/format.md");
+        assert!(document.contains(&format!("```\n{}```", current_line(12))));
+    }
+}

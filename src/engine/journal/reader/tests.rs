@@ -1,9 +1,12 @@
 //! What the reader makes of whole, torn, cut and damaged journals.
 
 use super::*;
+use crate::engine::documented::documented;
 use crate::engine::journal::{GroupBuffer, JournalWriter};
+use crate::engine::key::Kind;
 use crate::engine::storage::Storage;
 use crate::engine::storage::sim::SimStorage;
+use crate::engine::wal::encode_write;
 
 const NAME: &str = "000007.wal";
 const EPOCH: u64 = 0x5eed;
@@ -175,4 +178,22 @@ fn a_successor_says_where_the_journal_ends() {
     assert_eq!(shorter.groups.len(), 1, "what stands behind was dropped by an earlier recovery");
     let longer = open(NAME, &bytes, &header, Some(4 * BLOCK as u64)).unwrap_err();
     assert!(matches!(longer, Error::Corrupt { .. }), "{longer}");
+}
+
+#[test]
+fn the_documented_log_is_the_log_written() {
+    let storage = SimStorage::new(1);
+    let file = storage.create(NAME).unwrap();
+    let mut writer = JournalWriter::start(file, NAME.into(), &header()).unwrap();
+    let mut buffer = GroupBuffer::new();
+    buffer.push(|out| encode_write(out, Kind::Put, b"apple", b"red"));
+    buffer.push(|out| encode_write(out, Kind::Delete, b"apricot", b""));
+    writer.append(GroupKind::Data, 10, 1_700_000_000_000, &mut buffer).unwrap();
+    writer.sync().unwrap();
+    writer.append(GroupKind::Seal, 12, 1_700_000_000_050, &mut GroupBuffer::new()).unwrap();
+    let written = storage.read_file(NAME).unwrap();
+    let mut documented = documented("hex-log");
+    documented.resize(written.len(), 0);
+    assert!(documented == written, "docs/format.md shows another log than is written");
+    assert_eq!(read(&documented).unwrap().1, Ending::Clean);
 }

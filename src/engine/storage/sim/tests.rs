@@ -109,6 +109,20 @@ fn random_directory_survival_is_consistent_per_name() {
 }
 
 #[test]
+fn a_change_survives_only_after_those_before_it_to_the_same_names() {
+    let storage = SimStorage::new(1);
+    storage.write_file("a", b"old").unwrap();
+    storage.rename("a", "b").unwrap();
+    storage.create("a").unwrap();
+    for seed in 0..100 {
+        let cut = storage.power_cut(Survival::Random(seed));
+        let old = [cut.read_file("a"), cut.read_file("b")];
+        let kept = old.into_iter().flatten().filter(|bytes| bytes == b"old").count();
+        assert_eq!(kept, 1, "seed {seed}: a durable file is under its old name or the new one");
+    }
+}
+
+#[test]
 fn a_tear_keeps_a_prefix_of_the_last_write() {
     let (storage, file) = with_file(&[1; 8 * SECTOR_BYTES]);
     file.write_all_at(&[2; SECTOR_BYTES], 0).unwrap();

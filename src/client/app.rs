@@ -1,0 +1,193 @@
+//! The `client` binary: decides between a prompt, one command and a script, and what to exit with.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use super::connection::{Connection, Endpoint};
+use super::error::{Error, Result};
+use super::options::{ColorChoice, Options};
+use super::paint::Paint;
+use super::session::Session;
+use super::{repl, request, script};
+
+/// How a run ended, as scripts around the client see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Every command was carried out.
+    Fine = 0,
+    /// The server refused a command.
+    Refused = 1,
+    /// Wrong usage, no connection, or one that broke.
+    Unusable = 2,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// The two outputs of a run. Replies go to one, everything else to the other.
+pub(crate) struct Output<'o> {
+    pub(crate) out: &'o mut dyn Write,
+    pub(crate) out_paint: Paint,
+    pub(crate) err: &'o mut dyn Write,
+    pub(crate) err_paint: Paint,
+}
+
+impl Output<'_> {
+    /// Reports what went wrong.
+    pub(crate) fn complain(&mut self, message: &dyn Display) -> io::Result<()> {
+        self.err_paint.error(self.err, message.to_string().as_bytes())
+    }
+
+    /// Reports why the run ends here.
+    pub(crate) fn fail(&mut self, message: &dyn Display, exit: Exit) -> io::Result<Exit> {
+        self.out.flush()?;
+        self.complain(message)?;
+        Ok(exit)
+    }
+
+    /// Reports what is worth knowing.
+    pub(crate) fn notice(&mut self, message: &str) -> io::Result<()> {
+        self.err_paint.notice(self.err, message)
+    }
+}
+
+/// Runs the client with the process's arguments and streams.
+pub fn main() -> ExitCode {
+    let options = Options::parse();
+    let color = options.color();
+    let mut out = io::BufWriter::with_capacity(64 << 10, io::stdout().lock());
+    let mut err = io::stderr();
+    let mut output = Output {
+        out_paint: Paint::of(&io::stdout(), color),
+        err_paint: Paint::of(&err, color),
+        out: &mut out,
+        err: &mut err,
+    };
+    let exit = run(options, &mut output).and_then(|exit| output.out.flush().map(|()| exit));
+    match exit {
+        Ok(exit) => exit.into(),
+        // Whoever reads the output has seen enough, as `head` does.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Refused.into(),
+        Err(error) => {
+            drop(output.complain(&format!("cannot write the output: {error}")));
+            Exit::Unusable.into()
+        }
+    }
+}
+
+fn run(options: Options, output: &mut Output<'_>) -> io::Result<Exit> {
+    let color = options.color();
+    let endpoint = options.endpoint.endpoint();
+    if !options.command.is_empty() {
+        return run_one(&endpoint, &options.command, output);
+    }
+    if io::stdin().is_terminal() {
+        return run_prompt(&endpoint, color, output);
+    }
+    match Connection::open(&endpoint) {
+        Ok(connection) => script::run(connection, io::stdin(), output),
+        Err(error) => output.fail(&error, Exit::Unusable),
+    }
+}
+
+fn run_prompt(
+    endpoint: &Endpoint,
+    color: ColorChoice,
+    output: &mut Output<'_>,
+) -> io::Result<Exit> {
+    // The line editor draws with colours of its own, on the terminal, whatever the replies get.
+    let hint_color = Paint::of(&io::stdin(), color).is_colored();
+    match Session::open(endpoint) {
+        Ok(session) => repl::run(session, endpoint, hint_color, output),
+        Err(error) => output.fail(&error, Exit::Unusable),
+    }
+}
+
+/// Runs the command that the arguments spell.
+fn run_one(
+    endpoint: &Endpoint,
+    arguments: &[OsString],
+    output: &mut Output<'_>,
+) -> io::Result<Exit> {
+    let line = match line_of(arguments) {
+        Ok(line) => line,
+        Err(error) => return output.fail(&error, Exit::Unusable),
+    };
+    let mut notices = Vec::new();
+    let result = Session::open(endpoint)
+        .and_then(|mut session| session.run(&line, &mut |notice| notices.push(notice)));
+    notices.iter().try_for_each(|notice| output.notice(notice))?;
+    match result {
+        Ok(Some(super::Reply::Error(message))) => {
+            output.fail(&String::from_utf8_lossy(&message), Exit::Refused)
+        }
+        Ok(Some(reply)) => output.out_paint.reply(output.out, &reply).map(|()| Exit::Fine),
+        Ok(None) => Ok(Exit::Fine),
+        Err(error) => output.fail(&error, Exit::Unusable),
+    }
+}
+
+/// Joins the arguments by one space each. What the server would read differently from what the shell
+/// was told is refused: better an error than another key.
+fn line_of(arguments: &[OsString]) -> Result<Vec<u8>> {
+    let words: Vec<&[u8]> = arguments.iter().map(|word| word.as_encoded_bytes()).collect();
+    let line = words.join(&b' ');
+    request::check(&line)?;
+    if request::is_blank(&line) {
+        return Err(Error::Request("the command is empty"));
+    }
+    if line.ends_with(b"\r") {
+        return Err(Error::Request(
+            "the text protocol drops a carriage return at the end of a line; write such a value \
+             over RESP, by any Redis client",
+        ));
+    }
+    let takes_rest = request::command_of(&line).is_some_and(|command| command.rest_of_line);
+    if let (true, [_, key, _value, ..]) = (takes_rest, words.as_slice())
+        && (key.is_empty() || key.contains(&b' '))
+    {
+        return Err(Error::Request(
+            "the text protocol cannot carry a key that is empty or holds a space",
+        ));
+    }
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn join(words: &[&str]) -> Result<Vec<u8>> {
+        line_of(&words.iter().map(OsString::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn arguments_are_joined_by_one_space() {
+        assert_eq!(join(&["SET", "k", "a", " b", ""]).unwrap(), b"SET k a  b ");
+        assert_eq!(join(&["SET k a"]).unwrap(), b"SET k a");
+        assert_eq!(join(&["get", "k"]).unwrap(), b"get k");
+    }
+
+    #[test]
+    fn what_the_server_would_read_differently_is_refused() {
+        let refused: [&[&str]; 7] = [
+            &[""],
+            &[" ", " "],
+            &["SET", "k", "a\nb"],
+            &["SET", "k", "a\r"],
+            &["SET", "a b", "c"],
+            &["set", "", "c"],
+            &["GET", "k\nDEL k"],
+        ];
+        for words in refused {
+            assert!(matches!(join(words), Err(Error::Request(_))), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The prompt: line editing, history, completion and hints by rustyline; commands go to a [`Session`].
+//!
+//! It never ends because of the server: what went wrong is said, and the next command tries again.
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use rustyline::completion::Completer;
+use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::{Hint, Hinter};
+use rustyline::history::DefaultHistory;
+use rustyline::{Behavior, ColorMode, CompletionType, Config, Context, Editor, Helper, Validator};
+
+use super::app::{Exit, Output};
+use super::complete::{self, LEAVE_WORDS};
+use super::connection::Endpoint;
+use super::request;
+use super::session::Session;
+
+const PROMPT: &str = "chronos> ";
+const HISTORY_LINES: usize = 1000;
+
+type Prompt = Editor<CommandHelper, DefaultHistory>;
+
+/// Reads and runs commands until the person leaves.
+pub(crate) fn run(
+    mut session: Session,
+    endpoint: &Endpoint,
+    hint_color: bool,
+    output: &mut Output<'_>,
+) -> io::Result<Exit> {
+    let mut prompt = match open_prompt(hint_color) {
+        Ok(prompt) => prompt,
+        Err(error) => {
+            return output.fail(&format!("cannot use the terminal: {error}"), Exit::Unusable);
+        }
+    };
+    let mut history = History::open(&mut prompt, output)?;
+    output.notice(&format!("Connected to {endpoint}. HELP lists the commands; exit leaves."))?;
+    loop {
+        output.out.flush()?;
+        match prompt.readline(PROMPT) {
+            Ok(line) => {
+                history.keep(&mut prompt, output)?;
+                if answer_all(&mut session, &line, output)?.is_break() {
+                    break;
+                }
+            }
+            Err(ReadlineError::Interrupted) => {}
+            Err(ReadlineError::Eof) => break,
+            Err(error) => {
+                let message = format!("cannot read from the terminal: {error}");
+                return output.fail(&message, Exit::Unusable);
+            }
+        }
+    }
+    Ok(Exit::Fine)
+}
+
+/// Runs what was entered: a line, or as many as were pasted at once.
+fn answer_all(
+    session: &mut Session,
+    entered: &str,
+    output: &mut Output<'_>,
+) -> io::Result<ControlFlow<()>> {
+    for line in entered.split('\n') {
+        if LEAVE_WORDS.iter().any(|word| word.eq_ignore_ascii_case(line.trim())) {
+            return Ok(ControlFlow::Break(()));
+        }
+        answer(session, line.as_bytes(), output)?;
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Runs one line and shows what came of it.
+fn answer(session: &mut Session, line: &[u8], output: &mut Output<'_>) -> io::Result<()> {
+    if request::is_blank(line) {
+        return Ok(());
+    }
+    let mut shown = Ok(());
+    let result = session.run(line, &mut |notice| {
+        shown = output.notice(&notice);
+    });
+    shown?;
+    match result {
+        Ok(Some(reply)) => output.out_paint.reply(output.out, &reply),
+        Ok(None) => output.notice("the server closed the connection"),
+        Err(error) => output.complain(&error),
+    }
+}
+
+fn open_prompt(hint_color: bool) -> rustyline::Result<Prompt> {
+    // When the replies go to a file, the prompt stays on the terminal.
+    let behavior = if io::stdout().is_terminal() { Behavior::Stdio } else { Behavior::PreferTerm };
+    let color = if hint_color { ColorMode::Enabled } else { ColorMode::Disabled };
+    let config = Config::builder()
+        .completion_type(CompletionType::List)
+        .max_history_size(HISTORY_LINES)?
+        .history_ignore_dups(true)?
+        .history_ignore_space(true)
+        .auto_add_history(true)
+        .behavior(behavior)
+        .color_mode(color)
+        .build();
+    let mut prompt = Prompt::with_default(config)?;
+    prompt.set_helper(Some(CommandHelper));
+    Ok(prompt)
+}
+
+/// The file that keeps the lines between runs. No trouble with it ever stops the prompt.
+struct History {
+    path: Option<PathBuf>,
+}
+
+impl History {
+    fn open(prompt: &mut Prompt, output: &mut Output<'_>) -> io::Result<Self> {
+        let history = Self { path: history_path(|name| std::env::var_os(name).map(PathBuf::from)) };
+        if let Some(path) = &history.path
+            && path.exists()
+            && let Err(error) = prompt.load_history(path)
+        {
+            output.notice(&format!("cannot read the history in {}: {error}", path.display()))?;
+        }
+        Ok(history)
+    }
+
+    /// Keeps the line just entered at once: a terminal that is closed takes nothing along. The first
+    /// failure is told, and ends the attempts.
+    fn keep(&mut self, prompt: &mut Prompt, output: &mut Output<'_>) -> io::Result<()> {
+        let Some(path) = self.path.take() else { return Ok(()) };
+        match append(prompt, &path) {
+            Ok(()) => {
+                self.path = Some(path);
+                Ok(())
+            }
+            Err(error) => {
+                output.notice(&format!("cannot keep the history in {}: {error}", path.display()))
+            }
+        }
+    }
+}
+
+/// Adds what is new to the lines that other prompts wrote meanwhile.
+fn append(prompt: &mut Prompt, path: &Path) -> rustyline::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    prompt.append_history(path)
+}
+
+/// Where the history is kept: `CHRONOS_HISTORY`, or the user's folder for state.
+fn history_path(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    let variable = |name: &str| variable(name).filter(|path| !path.as_os_str().is_empty());
+    if let Some(path) = variable("CHRONOS_HISTORY") {
+        return Some(path);
+    }
+    let state = variable("XDG_STATE_HOME")
+        .filter(|path| path.is_absolute())
+        .or_else(|| variable("HOME").map(|home| home.join(".local/state")))?;
+    Some(state.join("chronos/history"))
+}
+
+/// Connects [`complete`] to the line editor.
+#[derive(Default, Helper, Validator)]
+struct CommandHelper;
+
+impl Completer for CommandHelper {
+    type Candidate = String;
+
+    fn complete(
+        &self,
+        line: &str,
+        position: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
+        Ok(complete::candidates(line, position))
+    }
+}
+
+/// Names of arguments: to be read, never to be inserted into the line.
+struct ArgumentHint(String);
+
+impl Hint for ArgumentHint {
+    fn display(&self) -> &str {
+        &self.0
+    }
+
+    fn completion(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl Hinter for CommandHelper {
+    type Hint = ArgumentHint;
+
+    fn hint(&self, line: &str, position: usize, _: &Context<'_>) -> Option<ArgumentHint> {
+        if position < line.len() { None } else { complete::hint(line).map(ArgumentHint) }
+    }
+}
+
+impl Highlighter for CommandHelper {
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        Cow::Owned(format!("\x1b[2m{hint}\x1b[0m"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path_with(variables: &[(&str, &str)]) -> Option<PathBuf> {
+        history_path(|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+        })
+    }
+
+    #[test]
+    fn the_history_has_one_place_and_can_be_moved() {
+        let home = ("HOME", "/home/eve");
+        let expected = Some(PathBuf::from("/home/eve/.local/state/chronos/history"));
+        assert_eq!(path_with(&[home]), expected);
+        assert_eq!(path_with(&[home, ("XDG_STATE_HOME", "")]), expected);
+        let state = ("XDG_STATE_HOME", "/state");
+        assert_eq!(path_with(&[home, state]), Some("/state/chronos/history".into()));
+        assert_eq!(path_with(&[home, state, ("CHRONOS_HISTORY", "h")]), Some("h".into()));
+        assert_eq!(path_with(&[]), None);
+    }
+
+    #[test]
+    fn a_hint_is_not_inserted() {
+        let history = DefaultHistory::new();
+        let context = Context::new(&history);
+        let hint = CommandHelper.hint("SET ", 4, &context).unwrap();
+        assert_eq!((hint.display(), hint.completion()), ("key value", None));
+        assert!(CommandHelper.hint("SET ", 3, &context).is_none());
+    }
+}
