@@ -122,7 +122,7 @@ fn write_engine(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     writeln!(text, "flushes:{}", engine.flushes)?;
     writeln!(text, "compactions:{}", engine.compactions)?;
     writeln!(text, "compacted_bytes:{}", engine.compacted_bytes)?;
-    writeln!(text, "stalls:{}", engine.stalls)?;
+    writeln!(text, "stalled_writes:{}", engine.stalled_writes)?;
     for (number, level) in engine.levels.iter().enumerate() {
         let (tables, bytes, entries) = (level.tables, level.bytes, level.entries);
         writeln!(text, "level{number}:tables={tables},bytes={bytes},entries={entries}")?;
@@ -180,7 +180,7 @@ mod tests {
             flushes: 0,
             compactions: 0,
             compacted_bytes: 0,
-            stalls: 0,
+            stalled_writes: 0,
             health,
         }
     }
