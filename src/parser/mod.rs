@@ -1,6 +1,6 @@
 //! Turns bytes into commands and replies into bytes, and does no I/O.
 //!
-//! [`line`] finds and splits requests of the text protocol, [`detect`] tells the protocols apart,
+//! [`mod@line`] finds and splits requests of the text protocol, [`detect`] tells the protocols apart,
 //! [`reply`] encodes what the server answers for either of them, [`command`] is the one table of
 //! commands. Nothing here knows sockets, the engine or what a command does: limits are passed in,
 //! requests borrow from the caller's bytes, and a caller that has only part of a request calls again

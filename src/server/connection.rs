@@ -326,3 +326,195 @@ impl<S: Read + Write> Connection<S> {
 
 /// What a Redis client is told by this version.
 const RESP_LATER: &str = "this version does not speak RESP yet: send one line of text, e.g. PING";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+
+    use super::super::info::Identity;
+    use super::super::keyspace::Keyspace;
+    use super::super::notify::Notifier;
+    use super::super::stats::Stats;
+    use super::super::workers::Workers;
+    use super::*;
+    use crate::engine::storage::sim::SimStorage;
+    use crate::engine::{Engine, Environment, Options, SystemClock};
+    use crate::parser::Reply;
+
+    /// A socket whose reads are scripted; running out of script is `WouldBlock`.
+    #[derive(Default)]
+    struct Script {
+        reads: VecDeque<io::Result<Vec<u8>>>,
+        written: Vec<u8>,
+    }
+
+    impl Read for Script {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let bytes = self.reads.pop_front().unwrap_or(Err(ErrorKind::WouldBlock.into()))?;
+            buffer[..bytes.len()].copy_from_slice(&bytes);
+            Ok(bytes.len())
+        }
+    }
+
+    impl Write for Script {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.written.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Runs a test on a connection with the services of an empty database.
+    fn with_connection(test: impl FnOnce(&mut Connection<Script>, &mut Services<'_>)) {
+        let environment = Environment {
+            storage: Arc::new(SimStorage::new(1)),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(|| 4),
+        };
+        let options =
+            Options { memory_bytes: 1 << 20, wal_segment_bytes: 1 << 20, ..Options::default() };
+        let (engine, _) = Engine::open(environment, options).unwrap();
+        let poll = mio::Poll::new().unwrap();
+        let notifier = Arc::new(Notifier::new(poll.registry()).unwrap());
+        let mut services = Services {
+            keyspace: Keyspace::new(&engine),
+            workers: Workers::start(1, notifier).unwrap(),
+            tickets: Vec::new(),
+            stats: Stats::new(1),
+            identity: Identity::default(),
+            durable: 0,
+            shutdown: false,
+        };
+        let id = ConnectionId { slot: 0, generation: 0 };
+        test(&mut Connection::new(Script::default(), id, 0), &mut services);
+    }
+
+    fn turn(connection: &mut Connection<Script>, services: &mut Services<'_>) -> Turn {
+        let mut scratch = [0; 4096];
+        connection.flags.set(Flags::READABLE);
+        let turn = connection.turn(services, &mut scratch, 0).unwrap();
+        connection.flush(0).unwrap();
+        turn
+    }
+
+    fn taken(connection: &mut Connection<Script>) -> String {
+        String::from_utf8(std::mem::take(&mut connection.socket.written)).unwrap()
+    }
+
+    #[test]
+    fn readiness_is_a_hint() {
+        with_connection(|connection, services| {
+            assert_eq!(turn(connection, services), Turn::Drained);
+            assert!(
+                !connection.flags.has(Flags::READABLE),
+                "the read showed that there is nothing"
+            );
+            connection.socket.reads.push_back(Err(ErrorKind::Interrupted.into()));
+            connection.socket.reads.push_back(Ok(b"PING\n".to_vec()));
+            assert_eq!(turn(connection, services), Turn::Drained);
+            assert_eq!(taken(connection), "PONG\n");
+        });
+    }
+
+    #[test]
+    fn a_short_read_is_the_last_unless_the_end_is_near() {
+        with_connection(|connection, services| {
+            connection.socket.reads.push_back(Ok(b"PING\n".to_vec()));
+            turn(connection, services);
+            assert_eq!(connection.flags.has(Flags::READABLE), !SHORT_READ_IS_LAST);
+            connection.socket.reads.push_back(Ok(vec![b' '; 4096]));
+            turn(connection, services);
+            assert!(connection.flags.has(Flags::READABLE), "a full read says nothing");
+            connection.flags.set(Flags::READ_CLOSED);
+            connection.socket.reads.push_back(Ok(b"\n".to_vec()));
+            turn(connection, services);
+            assert!(connection.flags.has(Flags::READABLE), "the end is still to be read");
+            connection.socket.reads.push_back(Ok(Vec::new()));
+            assert_eq!(turn(connection, services), Turn::Closing);
+            assert!(connection.flags.has(Flags::ENDED));
+        });
+    }
+
+    #[test]
+    fn nothing_is_read_while_requests_are_left() {
+        with_connection(|connection, services| {
+            connection.socket.reads.push_back(Ok(b"PING\n".repeat(600)));
+            connection.socket.reads.push_back(Ok(b"HELP PING\n".to_vec()));
+            assert_eq!(turn(connection, services), Turn::Budget);
+            assert_eq!(turn(connection, services), Turn::Budget);
+            assert_eq!(connection.socket.reads.len(), 1);
+            assert_eq!(turn(connection, services), Turn::Drained);
+            assert_eq!(taken(connection), "PONG\n".repeat(600));
+            assert!(connection.input.is_empty());
+            turn(connection, services);
+            assert!(taken(connection).starts_with("TEXT "));
+        });
+    }
+
+    #[test]
+    fn nothing_is_executed_while_the_output_is_full() {
+        with_connection(|connection, services| {
+            while connection.outbox.has_room() {
+                connection.outbox.push(Protocol::Text, &Reply::Value(&[b'x'; 9999]), 7, 0);
+            }
+            connection.socket.reads.push_back(Ok(b"PING\n".to_vec()));
+            assert_eq!(turn(connection, services), Turn::Full);
+            assert!(!connection.wants_turn());
+            assert!(connection.release(7));
+            connection.flush(0).unwrap();
+            taken(connection);
+            assert!(connection.wants_turn());
+            turn(connection, services);
+            assert_eq!(taken(connection), "PONG\n");
+        });
+    }
+
+    #[test]
+    fn a_write_waits_for_the_frontier_and_so_does_its_reader() {
+        with_connection(|connection, services| {
+            connection.socket.reads.push_back(Ok(b"PING\nSET k v\nGET k\nPING\n".to_vec()));
+            turn(connection, services);
+            assert_eq!(taken(connection), "PONG\n");
+            assert!(connection.outbox.waits_for_frontier());
+            assert!(!connection.release(services.keyspace.last_seq() - 1));
+            assert!(connection.release(services.keyspace.last_seq()));
+            connection.flush(0).unwrap();
+            assert_eq!(taken(connection), "OK\nv\nPONG\n");
+        });
+    }
+
+    #[test]
+    fn an_attack_ends_the_turn_and_what_follows_is_not_executed() {
+        with_connection(|connection, services| {
+            let bytes = b"PING\nPOST / HTTP/1.1\r\nHost: x\r\n\r\nSET k v\n";
+            connection.socket.reads.push_back(Ok(bytes.to_vec()));
+            assert_eq!(turn(connection, services), Turn::Abort);
+            assert_eq!(services.keyspace.last_seq(), 0);
+            assert!(!connection.wants_turn());
+        });
+    }
+
+    #[test]
+    fn a_trickled_request_is_kept_and_then_given_back() {
+        with_connection(|connection, services| {
+            for byte in b"HELP PING" {
+                connection.socket.reads.push_back(Ok(vec![*byte]));
+                assert_eq!(turn(connection, services), Turn::Drained);
+                assert!(connection.has_partial());
+            }
+            connection.socket.reads.push_back(Ok(b"\n".to_vec()));
+            turn(connection, services);
+            assert!(!connection.has_partial());
+            assert_eq!(taken(connection), "TEXT 18\nPING\nReturns PONG.\n");
+        });
+    }
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        let bytes = size_of::<Connection<mio::net::TcpStream>>();
+        assert!(bytes <= 256, "{bytes}");
+    }
+}

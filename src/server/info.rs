@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::engine::{Durability, Health, Stats as EngineStats};
+use crate::engine::{Durability, Stats as EngineStats};
 use crate::parser::command::{COMMANDS, find};
 
 use super::stats::Stats;
@@ -90,9 +90,7 @@ fn write_memory(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
 fn write_persistence(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     let engine = facts.engine;
     writeln!(text, "health:{}", engine.health.name())?;
-    if let Health::NoSpace { cause } | Health::Failed { cause } | Health::Corrupt { cause } =
-        &engine.health
-    {
+    if let Some(cause) = engine.health.cause() {
         writeln!(text, "health_cause:{}", cause.to_string().replace(['\r', '\n'], " "))?;
     }
     writeln!(text, "durability:{}", durability_name(facts.identity.durability))?;
@@ -166,7 +164,7 @@ pub(crate) fn help(name: Option<&[u8]>) -> Result<String, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Error, LevelStats};
+    use crate::engine::{Error, Health, LevelStats};
 
     fn engine_stats(health: Health) -> EngineStats {
         EngineStats {

@@ -34,6 +34,10 @@ pub(crate) const OUTPUT_COMPACT_BYTES: usize = 64 << 10;
 /// Replies of one connection that may wait for the disk at the same time.
 pub(crate) const PENDING_REPLIES: usize = 128;
 
+/// How long a reply is taken to be until the first replies of its kind have been seen, in bytes. So
+/// many reads may wait for the disk as would fill the soft bound.
+pub(crate) const FIRST_REPLY_ESTIMATE_BYTES: usize = 64 << 10;
+
 /// Reads that may wait for a worker.
 pub(crate) const WORKER_QUEUE: usize = 1024;
 
@@ -51,7 +55,7 @@ pub(crate) const POOLED_BUFFER_BYTES: usize = 16 << 10;
 pub(crate) const SCRATCH_KEEP_BYTES: usize = 1 << 20;
 
 /// How long output may wait without the client taking any of it.
-pub(crate) const OUTPUT_STUCK: Duration = Duration::from_secs(60);
+pub(crate) const OUTPUT_STUCK: Duration = Duration::from_mins(1);
 
 /// How long a request may stand unfinished without another byte of it.
 pub(crate) const REQUEST_STUCK: Duration = Duration::from_secs(30);
@@ -71,9 +75,9 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// The least time between two log lines about the same shortage.
 pub(crate) const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Descriptors left to the engine's files: at least these, and at least this share of the limit.
-pub(crate) const RESERVED_DESCRIPTORS: usize = 32;
+/// Descriptors left to the engine's files: this share of the limit, within these bounds.
 pub(crate) const RESERVED_SHARE: usize = 8;
+pub(crate) const RESERVED_DESCRIPTORS: std::ops::RangeInclusive<usize> = 32..=1000;
 
 /// The most connections, whatever the descriptor limit: a slot number must fit a token.
 pub(crate) const MAX_CONNECTIONS: usize = 1 << 20;

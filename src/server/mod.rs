@@ -2,9 +2,9 @@
 //!
 //! [`listen`] binds, [`Server::new`] brings listeners and an open engine together, [`Server::run`]
 //! serves until a signal, SHUTDOWN or a [`Stopper`] ends it. Binding comes before opening the engine,
-//! so that a taken port changes nothing on disk. Inside: the [`reactor`] owns every socket and runs
-//! every command on one thread; [`connection`], [`outbox`] and [`input`] are the state of a client;
-//! [`dispatch`] is where parser and engine meet; [`workers`] do reads that may wait for the disk.
+//! so that a taken port changes nothing on disk. Inside: `reactor` owns every socket and runs every
+//! command on one thread; `connection`, `outbox` and `input` are the state of a client; `dispatch` is
+//! where parser and engine meet; `workers` do reads that may wait for the disk.
 
 use std::io;
 use std::net::SocketAddr;
@@ -147,7 +147,8 @@ pub fn max_connections() -> usize {
     let _ = setrlimit(Resource::Nofile, raised);
     let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let reserved = (most / limits::RESERVED_SHARE).max(limits::RESERVED_DESCRIPTORS);
+    let (least_reserved, most_reserved) = limits::RESERVED_DESCRIPTORS.into_inner();
+    let reserved = (most / limits::RESERVED_SHARE).clamp(least_reserved, most_reserved);
     most.saturating_sub(reserved).clamp(1, limits::MAX_CONNECTIONS)
 }
 

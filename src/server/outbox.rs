@@ -16,7 +16,9 @@ use std::io::{self, ErrorKind, Write};
 use crate::engine::Seq;
 use crate::parser::{Protocol, Reply};
 
-use super::limits::{OUTPUT_COMPACT_BYTES, OUTPUT_SOFT_BYTES, PENDING_REPLIES};
+use super::limits::{
+    FIRST_REPLY_ESTIMATE_BYTES, OUTPUT_COMPACT_BYTES, OUTPUT_SOFT_BYTES, PENDING_REPLIES,
+};
 
 /// The number of a reply that is still being worked out. Unique within its connection for long
 /// enough: 2³² replies.
@@ -58,6 +60,16 @@ struct Slot {
     after_seq: Seq,
 }
 
+/// The pending replies of a connection that has any.
+#[derive(Debug)]
+struct Slots {
+    queue: VecDeque<Slot>,
+    /// Bytes held by the slots.
+    bytes: usize,
+    /// How long a pending reply is taken to be: follows the longest of late.
+    estimate_bytes: usize,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
@@ -68,19 +80,20 @@ pub(crate) struct Outbox {
     /// Whether the last mark was made in this turn, and so may be moved up.
     mark_is_open: bool,
     next_slot: SlotNumber,
-    slot_bytes: usize,
-    #[expect(clippy::box_collection, reason = "keeps an idle connection small")]
-    slots: Option<Box<VecDeque<Slot>>>,
+    /// Boxed, and dropped when empty: an idle connection is small.
+    slots: Option<Box<Slots>>,
 }
 
 impl Outbox {
     /// Adds a reply that may leave once `seq` is durable; `durable` is what is now.
     pub(crate) fn push(&mut self, protocol: Protocol, reply: &Reply<'_>, seq: Seq, durable: Seq) {
-        if let Some(slot) = self.slots.as_mut().and_then(|slots| slots.back_mut()) {
+        if let Some(slots) = self.slots.as_mut()
+            && let Some(slot) = slots.queue.back_mut()
+        {
             let before = slot.after.len();
             protocol.encode(reply, &mut slot.after);
             slot.after_seq = slot.after_seq.max(seq);
-            self.slot_bytes += slot.after.len() - before;
+            slots.bytes += slot.after.len() - before;
             return;
         }
         protocol.encode(reply, &mut self.bytes);
@@ -92,7 +105,11 @@ impl Outbox {
         let number = self.next_slot;
         self.next_slot = number.wrapping_add(1);
         let slot = Slot { pending, answer: None, after: Vec::new(), after_seq: 0 };
-        self.slots.get_or_insert_default().push_back(slot);
+        let slots = self.slots.get_or_insert_with(|| {
+            let estimate_bytes = FIRST_REPLY_ESTIMATE_BYTES;
+            Box::new(Slots { queue: VecDeque::new(), bytes: 0, estimate_bytes })
+        });
+        slots.queue.push_back(slot);
         number
     }
 
@@ -100,8 +117,8 @@ impl Outbox {
     pub(crate) fn cancel_last(&mut self) {
         self.next_slot = self.next_slot.wrapping_sub(1);
         if let Some(slots) = self.slots.as_mut() {
-            slots.pop_back();
-            if slots.is_empty() {
+            slots.queue.pop_back();
+            if slots.queue.is_empty() {
                 self.slots = None;
             }
         }
@@ -109,8 +126,8 @@ impl Outbox {
 
     /// What the reply in a slot is to be made from; `None` if nobody waits for it any more.
     pub(crate) fn pending(&self, number: SlotNumber) -> Option<Pending> {
-        let slots = self.slots.as_ref()?;
-        let slot = slots.get(self.index(number, slots.len())?)?;
+        let queue = &self.slots.as_ref()?.queue;
+        let slot = queue.get(self.index(number, queue.len())?)?;
         slot.answer.is_none().then_some(slot.pending)
     }
 
@@ -122,12 +139,13 @@ impl Outbox {
         reply: &Reply<'_>,
         durable: Seq,
     ) {
-        let Some(len) = self.slots.as_ref().map(|slots| slots.len()) else { return };
-        let Some(index) = self.index(number, len) else { return };
-        let Some(slot) = self.slots.as_mut().and_then(|slots| slots.get_mut(index)) else { return };
+        let index = self.index(number, self.pending_count());
+        let Some(slots) = self.slots.as_mut() else { return };
+        let Some(slot) = index.and_then(|index| slots.queue.get_mut(index)) else { return };
         let mut bytes = Vec::new();
         protocol.encode(reply, &mut bytes);
-        self.slot_bytes += bytes.len();
+        slots.bytes += bytes.len();
+        slots.estimate_bytes = bytes.len().max(slots.estimate_bytes - slots.estimate_bytes / 8);
         slot.answer = Some(bytes);
         self.join_answered(durable);
         self.close_mark();
@@ -136,14 +154,13 @@ impl Outbox {
     /// Moves answered slots at the front, and what follows each, into the run of bytes.
     fn join_answered(&mut self, durable: Seq) {
         while let Some(slots) = self.slots.as_mut() {
-            let Some(answer) = slots.front_mut().and_then(|slot| slot.answer.take()) else {
-                return;
-            };
-            let Some(slot) = slots.pop_front() else { return };
-            if slots.is_empty() {
+            let answered = |slot: &mut Slot| slot.answer.take();
+            let Some(answer) = slots.queue.front_mut().and_then(answered) else { return };
+            let Some(slot) = slots.queue.pop_front() else { return };
+            slots.bytes -= answer.len() + slot.after.len();
+            if slots.queue.is_empty() {
                 self.slots = None;
             }
-            self.slot_bytes -= answer.len() + slot.after.len();
             self.bytes.extend_from_slice(&answer);
             self.mark_end(0, durable);
             if !slot.after.is_empty() {
@@ -191,7 +208,6 @@ impl Outbox {
         self.bytes.truncate(self.released);
         self.marks = VecDeque::new();
         self.slots = None;
-        self.slot_bytes = 0;
     }
 
     /// Writes what is released, in one call.
@@ -245,18 +261,23 @@ impl Outbox {
         self.bytes.is_empty() && self.slots.is_none()
     }
 
-    /// Whether another request may be executed.
+    /// Whether another request may be executed: a pending reply counts with its estimated length, so
+    /// that a pipeline of reads from disk does not end in more output than anyone may leave unread.
     pub(crate) fn has_room(&self) -> bool {
-        self.queued_bytes() < OUTPUT_SOFT_BYTES && self.pending_count() < PENDING_REPLIES
+        let Some(slots) = &self.slots else { return self.queued_bytes() < OUTPUT_SOFT_BYTES };
+        let expected_bytes = slots.queue.len() * slots.estimate_bytes;
+        self.queued_bytes() + expected_bytes < OUTPUT_SOFT_BYTES
+            && slots.queue.len() < PENDING_REPLIES
     }
 
     /// Bytes that are not written yet.
     pub(crate) fn queued_bytes(&self) -> usize {
-        self.bytes.len() - self.written + self.slot_bytes
+        let in_slots = self.slots.as_ref().map_or(0, |slots| slots.bytes);
+        self.bytes.len() - self.written + in_slots
     }
 
     fn pending_count(&self) -> usize {
-        self.slots.as_ref().map_or(0, |slots| slots.len())
+        self.slots.as_ref().map_or(0, |slots| slots.queue.len())
     }
 
     /// Whether a buffer would be welcome.
@@ -368,7 +389,7 @@ mod tests {
         assert!(outbox.release(3));
         assert_eq!(written(&mut outbox), "A\n1\nB\n");
         assert!(outbox.is_empty());
-        assert_eq!((outbox.queued_bytes(), outbox.slot_bytes), (0, 0));
+        assert_eq!(outbox.queued_bytes(), 0);
     }
 
     #[test]
@@ -432,13 +453,31 @@ mod tests {
     #[test]
     fn room_ends_with_bytes_and_with_pending_replies() {
         let mut outbox = Outbox::default();
-        (0..PENDING_REPLIES).for_each(|_| {
-            assert!(outbox.has_room());
-            outbox.reserve(Pending::Get);
-        });
-        assert!(!outbox.has_room());
-        let mut outbox = Outbox::default();
         outbox.push(TEXT, &Reply::Value(&vec![0; OUTPUT_SOFT_BYTES]), 0, 0);
         assert!(!outbox.has_room());
+
+        let fill = |outbox: &mut Outbox| {
+            while outbox.has_room() {
+                outbox.reserve(Pending::Get);
+            }
+            outbox.pending_count()
+        };
+        let mut outbox = Outbox::default();
+        assert_eq!(fill(&mut outbox), OUTPUT_SOFT_BYTES / FIRST_REPLY_ESTIMATE_BYTES);
+        // Short answers make room for more reads at a time, one long answer for fewer.
+        for number in 0..1000 {
+            outbox.answer(TEXT, number, &Reply::Null, 0);
+            fill(&mut outbox);
+        }
+        assert_eq!(fill(&mut outbox), PENDING_REPLIES);
+        outbox.answer(TEXT, 1000, &Reply::Value(&vec![0; 100_000]), 0);
+        let flushed = outbox.flush(&mut Vec::new()).unwrap();
+        assert!(matches!(flushed, Flushed::All(100_001..)), "{flushed:?}");
+        assert!(!outbox.has_room());
+    }
+
+    #[test]
+    fn an_idle_outbox_is_small() {
+        assert!(size_of::<Outbox>() <= 128, "{}", size_of::<Outbox>());
     }
 }

@@ -12,10 +12,10 @@ use chronos::engine::{Clock, Engine, Environment, Options};
 use chronos::server::{self, Server, Settings, Stopped, Stopper};
 
 /// How long a test waits for what must come.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a test waits to be sure that something does not come.
-pub const SILENCE: Duration = Duration::from_millis(150);
+pub(crate) const SILENCE: Duration = Duration::from_millis(150);
 
 struct StoppedClock;
 
@@ -26,15 +26,15 @@ impl Clock for StoppedClock {
 }
 
 /// A running server.
-pub struct Harness {
-    pub address: SocketAddr,
-    pub storage: SimStorage,
-    pub stopper: Stopper,
+pub(crate) struct Harness {
+    pub(crate) address: SocketAddr,
+    pub(crate) storage: SimStorage,
+    pub(crate) stopper: Stopper,
     thread: JoinHandle<Result<Stopped, server::Error>>,
 }
 
 /// Settings for tests: few threads, little patience where a test is about patience.
-pub fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings { max_connections: 1000, ..Settings::default() }
 }
 
@@ -45,12 +45,12 @@ fn options() -> Options {
 
 impl Harness {
     /// A server with an empty database.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(SimStorage::new(1), settings())
     }
 
     /// A server on what a storage holds.
-    pub fn start_with(storage: SimStorage, settings: Settings) -> Self {
+    pub(crate) fn start_with(storage: SimStorage, settings: Settings) -> Self {
         let environment = Environment {
             storage: Arc::new(storage.clone()),
             clock: Arc::new(StoppedClock),
@@ -69,36 +69,36 @@ impl Harness {
     }
 
     /// A new client, already accepted by the server.
-    pub fn connect(&self) -> Client {
+    pub(crate) fn connect(&self) -> Client {
         let mut client = self.connect_silently();
         client.ask("PING", "PONG");
         client
     }
 
     /// A new client that has sent nothing.
-    pub fn connect_silently(&self) -> Client {
+    pub(crate) fn connect_silently(&self) -> Client {
         Client::connect(self.address)
     }
 
     /// Stops the server in order.
-    pub fn stop(self) -> Stopped {
+    pub(crate) fn stop(self) -> Stopped {
         self.stopper.stop();
         self.join()
     }
 
     /// Waits until the server has stopped.
-    pub fn join(self) -> Stopped {
+    pub(crate) fn join(self) -> Stopped {
         self.thread.join().unwrap().unwrap()
     }
 }
 
 /// A client that expects exact bytes.
-pub struct Client {
-    pub socket: TcpStream,
+pub(crate) struct Client {
+    pub(crate) socket: TcpStream,
 }
 
 impl Client {
-    pub fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).unwrap();
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -107,13 +107,13 @@ impl Client {
     }
 
     /// Sends bytes.
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.socket.write_all(bytes.as_ref()).unwrap();
     }
 
     /// Expects exactly these bytes next.
     #[track_caller]
-    pub fn expect(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn expect(&mut self, bytes: impl AsRef<[u8]>) {
         let expected = bytes.as_ref();
         let mut got = vec![0; expected.len()];
         let mut filled = 0;
@@ -135,13 +135,13 @@ impl Client {
 
     /// Sends a line and expects one.
     #[track_caller]
-    pub fn ask(&mut self, request: &str, reply: &str) {
+    pub(crate) fn ask(&mut self, request: &str, reply: &str) {
         self.send(format!("{request}\n"));
         self.expect(format!("{reply}\n"));
     }
 
     /// One line, without its LF.
-    pub fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         let mut line = Vec::new();
         let mut byte = [0];
         loop {
@@ -154,7 +154,7 @@ impl Client {
     }
 
     /// Sends a request whose reply is a text, and returns the text.
-    pub fn text(&mut self, request: &str) -> String {
+    pub(crate) fn text(&mut self, request: &str) -> String {
         self.send(format!("{request}\n"));
         let head = self.line();
         let count: usize = head.strip_prefix("TEXT ").unwrap().parse().unwrap();
@@ -165,7 +165,7 @@ impl Client {
     }
 
     /// The number behind `name:` in INFO.
-    pub fn figure(&mut self, name: &str) -> u64 {
+    pub(crate) fn figure(&mut self, name: &str) -> u64 {
         let text = self.text("INFO");
         let prefix = format!("{name}:");
         text.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap().parse().unwrap()
@@ -173,7 +173,7 @@ impl Client {
 
     /// Expects nothing for a while.
     #[track_caller]
-    pub fn expect_silence(&mut self) {
+    pub(crate) fn expect_silence(&mut self) {
         self.socket.set_read_timeout(Some(SILENCE)).unwrap();
         let mut byte = [0];
         let got = self.socket.read(&mut byte);
@@ -184,7 +184,7 @@ impl Client {
 
     /// Expects that the server closes, in order or not, without another byte.
     #[track_caller]
-    pub fn expect_end(&mut self) {
+    pub(crate) fn expect_end(&mut self) {
         let mut byte = [0];
         match self.socket.read(&mut byte) {
             Ok(0) => {}
@@ -194,13 +194,13 @@ impl Client {
     }
 
     /// Says that no more will be sent.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.socket.shutdown(Shutdown::Write).unwrap();
     }
 }
 
 /// Bytes as a test's reader wants to see them.
-pub fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     let cut = &bytes[..bytes.len().min(300)];
     format!("{}{}", cut.escape_ascii(), if cut.len() < bytes.len() { "..." } else { "" })
 }

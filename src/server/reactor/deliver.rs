@@ -7,7 +7,7 @@ use super::super::connection::Flags;
 use super::super::outbox::Flushed;
 use super::super::token::{ConnectionId, Source};
 use super::{Reactor, enlist, find, recycle};
-use crate::engine::Health;
+use crate::engine::{Error, Health};
 
 impl Reactor<'_> {
     /// Moves the frontier up and lets go of what it has reached.
@@ -33,7 +33,10 @@ impl Reactor<'_> {
     /// Asks the engine whether the log has failed.
     pub(super) fn look_for_failure(&mut self) {
         if let Health::Failed { cause } = self.services.keyspace.engine().health() {
-            let sentence = cause.to_string();
+            let sentence = match cause {
+                Error::Failed(_) => cause.to_string(),
+                other => Error::Failed(other.to_string().into()).to_string(),
+            };
             tracing::error!(cause = %sentence, "the log has failed: writes are refused");
             self.failure = Some(sentence);
         }
