@@ -8,4 +8,6 @@ mod damage;
 mod faults;
 mod frontier;
 mod model;
+#[path = "../support/random.rs"]
+mod random;
 mod support;

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chronos::engine::storage::Storage;
 use chronos::engine::{Clock, Durability, Engine, Environment, Options, Result, Scheduling};
 
+pub(crate) use crate::random::Random;
+
 /// Sizes so small that a short run flushes, changes segments and merges.
 pub(crate) fn tiny(scheduling: Scheduling) -> Options {
     Options {
@@ -45,27 +47,6 @@ pub(crate) fn world(storage: impl Storage, seed: u64) -> Environment {
 /// Opens a database with tiny sizes, worked by its caller.
 pub(crate) fn open(storage: impl Storage, seed: u64) -> Result<Engine> {
     Ok(Engine::open(world(storage, seed), tiny(Scheduling::Manual))?.0)
-}
-
-/// `SplitMix64` (Steele, Lea, Flood 2014): small, seeded, good enough to choose operations.
-pub(crate) struct Random(pub u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    pub(crate) fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
 }
 
 /// A write: `None` deletes.

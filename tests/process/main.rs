@@ -1,0 +1,16 @@
+//! The programs as an operator meets them: started, signalled, killed under load, refused, and fed
+//! a real data set through the client.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends where something is not as it must be"
+)]
+
+#[path = "../support/client.rs"]
+#[allow(dead_code, reason = "shared; another binary uses the rest")]
+mod client;
+mod directory;
+mod program;
+mod refusal;
+mod running;
