@@ -11,6 +11,12 @@
 #[allow(dead_code, reason = "shared; another binary uses the rest")]
 mod client;
 mod directory;
+mod kill;
+mod load;
+mod oracle;
 mod program;
+#[path = "../support/random.rs"]
+mod random;
 mod refusal;
 mod running;
+mod signals;
