@@ -17,6 +17,7 @@ mod oracle;
 mod program;
 #[path = "../support/random.rs"]
 mod random;
+mod records;
 mod refusal;
 mod running;
 mod signals;
