@@ -8,4 +8,5 @@ mod damage;
 mod faults;
 mod frontier;
 mod model;
+mod script;
 mod support;
