@@ -23,6 +23,9 @@ use super::wal::{Room, Spare, Wal};
 const GROUP_SOFT_LIMIT_BYTES: usize = 4 << 20;
 /// A group buffer keeps this much memory between uses.
 const BUFFER_KEEP_BYTES: usize = 2 * GROUP_SOFT_LIMIT_BYTES;
+/// Complete segments beyond which the memtable is flushed though it is not full: small groups take
+/// up more log than memory, and recovery reads all of the log.
+const MANY_SEGMENTS: usize = 8;
 /// How long the log is idle before its last group is sealed.
 const SEAL_AFTER_MS: u64 = 50;
 /// How long a write may stay unsynced under `Durability::EverySecond`.
@@ -177,8 +180,15 @@ impl Commit {
     }
 
     /// Puts writes with the numbers `first..=last` into the next group; `staged` is left empty.
-    /// They must have been admitted. Unless `quietly`, the log thread is woken.
-    pub(crate) fn submit(&self, staged: &mut GroupBuffer, first: Seq, last: Seq, quietly: bool) {
+    /// They must have been admitted. Unless `quietly`, the log thread is woken. Returns whether the
+    /// segments need the background's attention.
+    pub(crate) fn submit(
+        &self,
+        staged: &mut GroupBuffer,
+        first: Seq,
+        last: Seq,
+        quietly: bool,
+    ) -> bool {
         let mut queue = lock(&self.queue);
         debug_assert_eq!(queue.last_submitted + 1, first, "sequence numbers have no gaps");
         if queue.pending.is_empty() {
@@ -189,9 +199,11 @@ impl Commit {
         }
         staged.clear(BUFFER_KEEP_BYTES);
         queue.last_submitted = last;
+        let attention = queue.spares.is_empty() || queue.complete.len() >= MANY_SEGMENTS;
         if !quietly {
             self.wake(queue);
         }
+        attention
     }
 
     /// Wakes the log thread if it sleeps; it looks at the queue before it goes to sleep.
@@ -256,6 +268,11 @@ impl Commit {
     /// Whether a segment should be prepared.
     pub(crate) fn wants_spare(&self) -> bool {
         self.failed.get().is_none() && lock(&self.queue).spares.is_empty()
+    }
+
+    /// Whether so many segments wait for a flush that it should not wait for a full memtable.
+    pub(crate) fn wants_flush(&self) -> bool {
+        lock(&self.queue).complete.len() >= MANY_SEGMENTS
     }
 
     /// The oldest segment that is needed once everything up to `flushed` is in tables.
