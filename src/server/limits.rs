@@ -28,6 +28,10 @@ pub(crate) const OUTPUT_SOFT_BYTES: usize = 1 << 20;
 /// Unsent output above which a connection is closed.
 pub(crate) const OUTPUT_HARD_BYTES: usize = 64 << 20;
 
+/// What all clients together may have in buffers that wait for them, in bytes: past it, those who
+/// hold most are closed.
+pub(crate) const CLIENT_BUFFERS_BYTES: usize = 1 << 30;
+
 /// Sent bytes at the front of an output buffer that are worth moving the rest for.
 pub(crate) const OUTPUT_COMPACT_BYTES: usize = 64 << 10;
 
