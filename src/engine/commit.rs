@@ -75,6 +75,8 @@ struct Queue {
     spares: VecDeque<Spare>,
     complete: VecDeque<Segment>,
     stopping: bool,
+    /// Whether the log thread sleeps; cleared by whoever wakes it, so that it is woken once.
+    asleep: bool,
     groups: u64,
     bytes: u64,
 }
@@ -127,6 +129,7 @@ impl Commit {
             spares: VecDeque::new(),
             complete: VecDeque::new(),
             stopping: false,
+            asleep: false,
             groups: 0,
             bytes: 0,
         };
@@ -159,7 +162,7 @@ impl Commit {
     pub(crate) fn fail(&self, cause: Error) {
         if self.failed.set(cause).is_ok() {
             self.signal.notify();
-            self.work.notify_all();
+            self.wake(lock(&self.queue));
         }
     }
 
@@ -186,8 +189,16 @@ impl Commit {
         }
         staged.clear(BUFFER_KEEP_BYTES);
         queue.last_submitted = last;
-        drop(queue);
         if !quietly {
+            self.wake(queue);
+        }
+    }
+
+    /// Wakes the log thread if it sleeps; it looks at the queue before it goes to sleep.
+    fn wake(&self, mut queue: MutexGuard<'_, Queue>) {
+        let asleep = std::mem::take(&mut queue.asleep);
+        drop(queue);
+        if asleep {
             self.work.notify_one();
         }
     }
@@ -203,7 +214,7 @@ impl Commit {
         match self.wal.try_lock() {
             Ok(mut wal) => self.commit_pending(&mut wal),
             Err(TryLockError::Poisoned(_)) => return false,
-            Err(TryLockError::WouldBlock) => self.work.notify_one(),
+            Err(TryLockError::WouldBlock) => self.wake(lock(&self.queue)),
         }
         self.durable_seq() >= self.last_submitted()
     }
@@ -283,8 +294,9 @@ impl Commit {
 
     /// Makes [`Commit::run`] return once everything submitted is committed.
     pub(crate) fn stop(&self) {
-        lock(&self.queue).stopping = true;
-        self.work.notify_all();
+        let mut queue = lock(&self.queue);
+        queue.stopping = true;
+        self.wake(queue);
     }
 
     fn wait_for_work(&self) -> Option<Work> {
@@ -303,6 +315,7 @@ impl Commit {
                 return Some(Work::Tidy);
             }
             let timed = self.untidy.load(Ordering::Acquire) && self.durability != Durability::Os;
+            queue.asleep = true;
             queue = if timed {
                 wait_for(&self.work, queue, Duration::from_millis(SEAL_AFTER_MS))
             } else {
@@ -391,7 +404,7 @@ impl Commit {
         self.durable.store(last_seq, Ordering::Release);
         self.signal.notify();
         if !self.untidy.swap(true, Ordering::AcqRel) {
-            self.work.notify_one();
+            self.wake(lock(&self.queue));
         }
     }
 }
