@@ -70,6 +70,10 @@ pub(crate) const LINGER: Duration = Duration::from_secs(2);
 /// How long clients may take to collect their replies when the server stops.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 
+/// A signal so soon after the first is its echo: `timeout` and terminals send to the process and to
+/// its group.
+pub(crate) const SIGNAL_ECHO: Duration = Duration::from_millis(100);
+
 /// How often connections that wait for something are looked at. A tick without any costs nothing.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
