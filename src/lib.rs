@@ -10,3 +10,8 @@ pub mod client;
 pub mod engine;
 pub mod parser;
 pub mod server;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

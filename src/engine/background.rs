@@ -47,8 +47,10 @@ struct Requests {
 impl Background {
     /// Has the state of the engine looked at for work.
     pub(crate) fn wake(&self) {
-        lock(&self.requests).woken = true;
-        self.changed.notify_all();
+        let was_woken = std::mem::replace(&mut lock(&self.requests).woken, true);
+        if !was_woken {
+            self.changed.notify_all();
+        }
     }
 
     /// Ends the thread as soon as its current piece of work allows.
@@ -66,11 +68,17 @@ impl Background {
         self.stopping.load(Ordering::Acquire)
     }
 
-    fn request(&self, list: fn(&mut Requests) -> &mut Vec<Ticket>) -> Ticket {
+    /// Takes a request, or answers it at once if there is nobody left to do it: with `after` what
+    /// the end was.
+    fn request(
+        &self,
+        list: fn(&mut Requests) -> &mut Vec<Ticket>,
+        after: fn(Result<()>) -> Result<()>,
+    ) -> Ticket {
         let ticket = Ticket::default();
         let mut requests = lock(&self.requests);
         match requests.over.clone() {
-            Some(outcome) => ticket.finish(outcome),
+            Some(outcome) => ticket.finish(after(outcome)),
             None => list(&mut requests).push(ticket.clone()),
         }
         drop(requests);
@@ -91,7 +99,7 @@ impl Background {
         let mut requests = lock(&self.requests);
         requests.over.get_or_insert_with(|| outcome.clone());
         for ticket in std::mem::take(&mut requests.compactions) {
-            ticket.finish(outcome.clone().and(Err(Error::Closed)));
+            ticket.finish(closed(outcome.clone()));
         }
         for ticket in std::mem::take(&mut requests.closes) {
             ticket.finish(outcome.clone());
@@ -112,10 +120,15 @@ impl Background {
     }
 }
 
+/// What a merge comes to that was asked for at or after the end.
+fn closed(outcome: Result<()>) -> Result<()> {
+    outcome.and(Err(Error::Closed))
+}
+
 impl Inner {
     /// Asks for everything to be merged into the last level.
     pub(crate) fn request_compaction(&self) -> Ticket {
-        let ticket = self.background.request(|requests| &mut requests.compactions);
+        let ticket = self.background.request(|requests| &mut requests.compactions, closed);
         if self.is_manual() {
             self.run_background();
         }
@@ -125,7 +138,7 @@ impl Inner {
     /// Refuses new writes and asks for an orderly end.
     pub(crate) fn request_close(&self) -> Ticket {
         write(&self.memory).closed = true;
-        let ticket = self.background.request(|requests| &mut requests.closes);
+        let ticket = self.background.request(|requests| &mut requests.closes, |outcome| outcome);
         if self.is_manual() {
             self.close_now();
         }
@@ -221,7 +234,21 @@ impl Inner {
 
     /// What a merge is interrupted for.
     fn do_urgent(&self) -> Result<bool> {
-        Ok(self.prepare_segment()? || self.flush()?)
+        if self.prepare_segment()? {
+            return Ok(true);
+        }
+        if self.commit.wants_flush() {
+            self.freeze_if_idle();
+        }
+        self.flush()
+    }
+
+    /// Makes what is in memory flushable, unless something is waiting for its flush already.
+    fn freeze_if_idle(&self) {
+        let mut memory = write(&self.memory);
+        if memory.immutables.is_empty() && !memory.active.is_empty() {
+            memory.freeze();
+        }
     }
 
     /// Keeps one spare segment ready.
@@ -304,11 +331,7 @@ impl Inner {
 
     fn flush_everything(&self) -> Result<()> {
         while self.flush()? {}
-        let mut memory = write(&self.memory);
-        if !memory.active.is_empty() {
-            memory.freeze();
-        }
-        drop(memory);
+        self.freeze_if_idle();
         while self.flush()? {}
         Ok(())
     }

@@ -178,7 +178,6 @@ mod tests {
     fn a_reader_reads_in_order_and_stops_at_the_end() {
         let mut bytes = vec![7];
         bytes.extend_from_slice(&0x0102_0304u32.to_le_bytes());
-        bytes.extend_from_slice(&0x0102_0304_0506_0708u64.to_le_bytes());
         put_varint(&mut bytes, 1 << 40);
         put_bytes(&mut bytes, b"key");
         bytes.extend_from_slice(b"end");

@@ -23,6 +23,9 @@ use super::wal::{Room, Spare, Wal};
 const GROUP_SOFT_LIMIT_BYTES: usize = 4 << 20;
 /// A group buffer keeps this much memory between uses.
 const BUFFER_KEEP_BYTES: usize = 2 * GROUP_SOFT_LIMIT_BYTES;
+/// Complete segments beyond which the memtable is flushed though it is not full: small groups take
+/// up more log than memory, and recovery reads all of the log.
+const MANY_SEGMENTS: usize = 8;
 /// How long the log is idle before its last group is sealed.
 const SEAL_AFTER_MS: u64 = 50;
 /// How long a write may stay unsynced under `Durability::EverySecond`.
@@ -75,6 +78,8 @@ struct Queue {
     spares: VecDeque<Spare>,
     complete: VecDeque<Segment>,
     stopping: bool,
+    /// Whether the log thread sleeps; cleared by whoever wakes it, so that it is woken once.
+    asleep: bool,
     groups: u64,
     bytes: u64,
 }
@@ -127,6 +132,7 @@ impl Commit {
             spares: VecDeque::new(),
             complete: VecDeque::new(),
             stopping: false,
+            asleep: false,
             groups: 0,
             bytes: 0,
         };
@@ -159,7 +165,7 @@ impl Commit {
     pub(crate) fn fail(&self, cause: Error) {
         if self.failed.set(cause).is_ok() {
             self.signal.notify();
-            self.work.notify_all();
+            self.wake(lock(&self.queue));
         }
     }
 
@@ -174,8 +180,15 @@ impl Commit {
     }
 
     /// Puts writes with the numbers `first..=last` into the next group; `staged` is left empty.
-    /// They must have been admitted. Unless `quietly`, the log thread is woken.
-    pub(crate) fn submit(&self, staged: &mut GroupBuffer, first: Seq, last: Seq, quietly: bool) {
+    /// They must have been admitted. Unless `quietly`, the log thread is woken. Returns whether the
+    /// segments need the background's attention.
+    pub(crate) fn submit(
+        &self,
+        staged: &mut GroupBuffer,
+        first: Seq,
+        last: Seq,
+        quietly: bool,
+    ) -> bool {
         let mut queue = lock(&self.queue);
         debug_assert_eq!(queue.last_submitted + 1, first, "sequence numbers have no gaps");
         if queue.pending.is_empty() {
@@ -186,8 +199,18 @@ impl Commit {
         }
         staged.clear(BUFFER_KEEP_BYTES);
         queue.last_submitted = last;
-        drop(queue);
+        let attention = queue.spares.is_empty() || queue.complete.len() >= MANY_SEGMENTS;
         if !quietly {
+            self.wake(queue);
+        }
+        attention
+    }
+
+    /// Wakes the log thread if it sleeps; it looks at the queue before it goes to sleep.
+    fn wake(&self, mut queue: MutexGuard<'_, Queue>) {
+        let asleep = std::mem::take(&mut queue.asleep);
+        drop(queue);
+        if asleep {
             self.work.notify_one();
         }
     }
@@ -203,7 +226,7 @@ impl Commit {
         match self.wal.try_lock() {
             Ok(mut wal) => self.commit_pending(&mut wal),
             Err(TryLockError::Poisoned(_)) => return false,
-            Err(TryLockError::WouldBlock) => self.work.notify_one(),
+            Err(TryLockError::WouldBlock) => self.wake(lock(&self.queue)),
         }
         self.durable_seq() >= self.last_submitted()
     }
@@ -247,6 +270,11 @@ impl Commit {
         self.failed.get().is_none() && lock(&self.queue).spares.is_empty()
     }
 
+    /// Whether so many segments wait for a flush that it should not wait for a full memtable.
+    pub(crate) fn wants_flush(&self) -> bool {
+        lock(&self.queue).complete.len() >= MANY_SEGMENTS
+    }
+
     /// The oldest segment that is needed once everything up to `flushed` is in tables.
     pub(crate) fn oldest_needed(&self, flushed: Seq) -> u64 {
         let queue = lock(&self.queue);
@@ -283,8 +311,9 @@ impl Commit {
 
     /// Makes [`Commit::run`] return once everything submitted is committed.
     pub(crate) fn stop(&self) {
-        lock(&self.queue).stopping = true;
-        self.work.notify_all();
+        let mut queue = lock(&self.queue);
+        queue.stopping = true;
+        self.wake(queue);
     }
 
     fn wait_for_work(&self) -> Option<Work> {
@@ -303,6 +332,7 @@ impl Commit {
                 return Some(Work::Tidy);
             }
             let timed = self.untidy.load(Ordering::Acquire) && self.durability != Durability::Os;
+            queue.asleep = true;
             queue = if timed {
                 wait_for(&self.work, queue, Duration::from_millis(SEAL_AFTER_MS))
             } else {
@@ -391,7 +421,7 @@ impl Commit {
         self.durable.store(last_seq, Ordering::Release);
         self.signal.notify();
         if !self.untidy.swap(true, Ordering::AcqRel) {
-            self.work.notify_one();
+            self.wake(lock(&self.queue));
         }
     }
 }

@@ -374,12 +374,13 @@ impl<'e> Session<'e> {
     }
 
     fn hand_over(&mut self, quietly: bool) {
+        let mut wake = std::mem::take(&mut self.froze);
         if !self.memory.staged.is_empty() {
             let last = self.memory.last_seq;
             let first = std::mem::replace(&mut self.first_seq, last + 1);
-            self.inner.commit.submit(&mut self.memory.staged, first, last, quietly);
+            wake |= self.inner.commit.submit(&mut self.memory.staged, first, last, quietly);
         }
-        if std::mem::take(&mut self.froze) {
+        if wake {
             self.inner.background.wake();
         }
     }

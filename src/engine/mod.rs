@@ -3,6 +3,24 @@
 //! Writes go to the synced log and the memtable, memtables are flushed to sorted tables, tables are
 //! merged in the background. See `docs/architecture.md` for the map and `docs/format.md` for the
 //! bytes. The engine knows nothing of sockets, protocols or commands.
+//!
+//! ```
+//! use chronos::engine::{Engine, Environment, Options};
+//!
+//! let directory = tempfile::tempdir().unwrap();
+//! let environment = Environment::disk(directory.path())?;
+//! let (engine, recovery) = Engine::open(environment, Options::default())?;
+//! assert!(recovery.created);
+//! engine.put(b"key", b"value")?; // durable when it returns
+//! assert_eq!(engine.get(b"key")?, Some(b"value".to_vec()));
+//! engine.delete(b"key")?;
+//! assert_eq!(engine.get(b"key")?, None);
+//! engine.close()?;
+//! # Ok::<(), chronos::engine::Error>(())
+//! ```
+//!
+//! Many writes under one lock, without waiting for each, are a [`Session`]; what it wrote is durable
+//! once [`Engine::durable_seq`] reaches the sequence numbers that it returned.
 
 mod background;
 mod coding;

@@ -43,21 +43,33 @@ type Listener = Box<dyn Fn() + Send + Sync>;
 /// what it needs, and waits for the epoch to change; so no notification is ever missed.
 #[derive(Default)]
 pub(crate) struct Signal {
-    epoch: Mutex<u64>,
+    state: Mutex<SignalState>,
     changed: Condvar,
     listener: OnceLock<Listener>,
+}
+
+#[derive(Default)]
+struct SignalState {
+    epoch: u64,
+    /// Threads that wait: without any, the system call that wakes them is spared.
+    waiters: usize,
 }
 
 impl Signal {
     /// The number of notifications so far.
     pub(crate) fn epoch(&self) -> u64 {
-        *lock(&self.epoch)
+        lock(&self.state).epoch
     }
 
     /// Wakes all waiters and calls the listener.
     pub(crate) fn notify(&self) {
-        *lock(&self.epoch) += 1;
-        self.changed.notify_all();
+        let mut state = lock(&self.state);
+        state.epoch += 1;
+        let waiters = state.waiters;
+        drop(state);
+        if waiters > 0 {
+            self.changed.notify_all();
+        }
         if let Some(listener) = self.listener.get() {
             listener();
         }
@@ -65,10 +77,12 @@ impl Signal {
 
     /// Blocks until there was a notification after `epoch` was read.
     pub(crate) fn wait_past(&self, epoch: u64) {
-        let mut now = lock(&self.epoch);
-        while *now == epoch {
-            now = wait(&self.changed, now);
+        let mut state = lock(&self.state);
+        state.waiters += 1;
+        while state.epoch == epoch {
+            state = wait(&self.changed, state);
         }
+        state.waiters -= 1;
     }
 
     /// Sets the listener; the first one stays.

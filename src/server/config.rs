@@ -8,8 +8,8 @@ use tracing::level_filters::LevelFilter;
 
 use crate::engine::{Durability, Options};
 
+use super::Settings;
 use super::limits::{MAX_WORKERS, MIN_MEMORY_BYTES, MIN_SEGMENT_BYTES, WORKERS};
-use super::{Settings, Timeouts, max_connections};
 
 /// Chronos: a persistent key-value server.
 #[derive(Debug, Clone, Parser)]
@@ -78,10 +78,9 @@ impl Config {
     /// What the server is set up with.
     pub fn settings(&self) -> Settings {
         Settings {
-            max_connections: max_connections(),
             workers: self.workers,
             durability: self.durability.into(),
-            timeouts: Timeouts::default(),
+            ..Settings::default()
         }
     }
 }

@@ -148,6 +148,11 @@ impl<S: Read + Write> Connection<S> {
         self.outbox.queued_bytes() > OUTPUT_HARD_BYTES
     }
 
+    /// Memory that its buffers hold, in bytes.
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        self.input.capacity() + self.outbox.capacity()
+    }
+
     /// Takes a turn: see the module.
     ///
     /// # Errors

@@ -20,6 +20,11 @@ impl Input {
         self.start == self.bytes.len()
     }
 
+    /// Memory held, in bytes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Adds bytes at the end.
     pub(crate) fn append(&mut self, more: &[u8]) {
         if self.start > 0 {

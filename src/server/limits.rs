@@ -28,6 +28,10 @@ pub(crate) const OUTPUT_SOFT_BYTES: usize = 1 << 20;
 /// Unsent output above which a connection is closed.
 pub(crate) const OUTPUT_HARD_BYTES: usize = 64 << 20;
 
+/// What all clients together may have in buffers that wait for them, in bytes: past it, those who
+/// hold most are closed.
+pub(crate) const CLIENT_BUFFERS_BYTES: usize = 1 << 30;
+
 /// Sent bytes at the front of an output buffer that are worth moving the rest for.
 pub(crate) const OUTPUT_COMPACT_BYTES: usize = 64 << 10;
 
@@ -65,6 +69,10 @@ pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 /// How long clients may take to collect their replies when the server stops.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
+
+/// A signal so soon after the first is its echo: `timeout` and terminals send to the process and to
+/// its group.
+pub(crate) const SIGNAL_ECHO: Duration = Duration::from_millis(100);
 
 /// How often connections that wait for something are looked at. A tick without any costs nothing.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(1);

@@ -72,6 +72,8 @@ pub struct Settings {
     pub workers: usize,
     /// The engine's durability, to be shown.
     pub durability: Durability,
+    /// What all clients together may have in buffers that wait for them, in bytes.
+    pub client_buffers_bytes: usize,
     /// How long things may take.
     pub timeouts: Timeouts,
 }
@@ -82,6 +84,7 @@ impl Default for Settings {
             max_connections: max_connections(),
             workers: limits::WORKERS,
             durability: Durability::default(),
+            client_buffers_bytes: limits::CLIENT_BUFFERS_BYTES,
             timeouts: Timeouts::default(),
         }
     }
@@ -211,7 +214,7 @@ impl<'e> Server<'e> {
             Arc::clone(&notifier),
             acceptor,
             services,
-            settings.timeouts,
+            settings,
         );
         Ok(Server { reactor, notifier, addresses })
     }

@@ -276,6 +276,11 @@ impl Outbox {
         self.bytes.len() - self.written + in_slots
     }
 
+    /// Memory held, in bytes, bookkeeping left out.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.slots.as_ref().map_or(0, |slots| slots.bytes)
+    }
+
     fn pending_count(&self) -> usize {
         self.slots.as_ref().map_or(0, |slots| slots.queue.len())
     }

@@ -10,4 +10,5 @@ mod frontier;
 mod model;
 #[path = "../support/random.rs"]
 mod random;
+mod script;
 mod support;

@@ -166,3 +166,17 @@ fn weaker_durability_loses_at_most_a_tail_in_a_power_cut_and_nothing_in_a_kill()
         assert!(observe(&engine, KEYS).unwrap() == *states.last().unwrap(), "{durability:?}");
     }
 }
+
+#[test]
+fn small_groups_do_not_pile_up_log_segments() {
+    // A memtable holds all of this; the log, a block for each write, would take 40 segments.
+    let options = Options { memory_bytes: 4 << 20, ..tiny(Scheduling::Threads) };
+    let storage = SimStorage::new(5);
+    let (engine, _) = Engine::open(world(storage, 5), options).unwrap();
+    for serial in 0..600_u32 {
+        engine.put(&serial.to_be_bytes(), b"small").unwrap();
+        let segments = engine.stats().wal_segments;
+        assert!(segments <= 14, "{segments} segments after {serial} writes");
+    }
+    assert!(engine.stats().flushes > 0);
+}

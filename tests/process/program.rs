@@ -83,11 +83,16 @@ impl Program {
         kill_process(self.pid(), signal).unwrap();
     }
 
+    /// What was logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
     /// Waits until the log says something.
     pub(crate) fn wait_for_log(&self, words: &str) {
         let start = Instant::now();
-        while !self.log.lock().unwrap().contains(words) {
-            assert!(start.elapsed() < PATIENCE, "{words:?}: {}", self.log.lock().unwrap());
+        while !self.log().contains(words) {
+            assert!(start.elapsed() < PATIENCE, "{words:?}: {}", self.log());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -105,8 +110,7 @@ impl Program {
         assert_eq!(rest, "", "stdout has nothing but addresses");
         let code = self.child.wait().unwrap().code();
         self.collector.take().unwrap().join().unwrap();
-        let log = self.log.lock().unwrap().clone();
-        (code, log)
+        (code, self.log())
     }
 
     /// Ctrl-C, and everything went well.

@@ -19,9 +19,11 @@ fn several_listeners_serve_the_same_data() {
     Client::connect(second).ask("GET k", "v");
 }
 
-/// User and system time of a process, in clock ticks (100 a second).
+/// User and system time of a process's main thread, which is the reactor, in clock ticks (100 a
+/// second). The other threads may be at work on the log's next segment.
 fn cpu_ticks(pid: Pid) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap();
+    let pid = pid.as_raw_nonzero();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }

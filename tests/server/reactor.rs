@@ -186,6 +186,20 @@ fn an_unfinished_request_is_not_waited_for_without_end() {
 }
 
 #[test]
+fn buffers_of_all_clients_together_are_bounded() {
+    let mut settings = Settings { client_buffers_bytes: 1 << 20, ..settings() };
+    settings.timeouts.watch_interval = Duration::from_millis(20);
+    let harness = Harness::start_with(SimStorage::new(1), settings);
+    let (mut large, mut small) = (harness.connect(), harness.connect());
+    small.send("SET small ".to_owned() + &"x".repeat(100_000));
+    large.send("SET large ".to_owned() + &"x".repeat(2_000_000));
+    large.expect_end();
+    small.send("\n");
+    small.expect("OK\n");
+    harness.stop();
+}
+
+#[test]
 fn replies_before_a_close_are_not_lost_to_a_reset() {
     let harness = impatient(|timeouts| timeouts.linger = Duration::from_millis(200));
     for _ in 0..20 {

@@ -27,7 +27,7 @@ use super::limits::{EVENTS_PER_POLL, POOLED_BUFFER_BYTES, POOLED_BUFFERS, READ_B
 use super::notify::Notifier;
 use super::token::{ConnectionId, Source};
 use super::workers::Completion;
-use super::{Stopped, Timeouts};
+use super::{Settings, Stopped, Timeouts};
 
 mod deliver;
 mod serve;
@@ -70,6 +70,7 @@ pub(crate) struct Reactor<'e> {
     pool: Vec<Vec<u8>>,
     completions: Vec<Completion>,
     timeouts: Timeouts,
+    client_buffers_bytes: usize,
     started: Instant,
     /// The time of this tick, in milliseconds since `started`.
     now_ms: u64,
@@ -86,7 +87,7 @@ impl<'e> Reactor<'e> {
         notifier: Arc<Notifier>,
         acceptor: Acceptor,
         services: Services<'e>,
-        timeouts: Timeouts,
+        settings: &Settings,
     ) -> Self {
         Reactor {
             engine,
@@ -101,7 +102,8 @@ impl<'e> Reactor<'e> {
             scratch: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
             pool: Vec::new(),
             completions: Vec::new(),
-            timeouts,
+            timeouts: settings.timeouts,
+            client_buffers_bytes: settings.client_buffers_bytes,
             started: Instant::now(),
             now_ms: 0,
             next_watch_ms: 0,

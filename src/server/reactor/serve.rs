@@ -79,7 +79,7 @@ impl Reactor<'_> {
     /// Collects what workers and engine have done.
     pub(super) fn take_news(&mut self) {
         if self.notifier.take_stop() {
-            self.stopping.request();
+            self.stopping.request(self.now_ms);
         }
         self.services.durable = self.engine.durable_seq();
         self.answer_reads();

@@ -5,6 +5,7 @@
 use crate::engine::{Health, Ticket};
 
 use super::super::connection::Flags;
+use super::super::limits::SIGNAL_ECHO;
 use super::super::{Error, Stopped};
 use super::{Reactor, as_ms};
 
@@ -24,11 +25,18 @@ enum Phase {
 pub(super) struct Stopping {
     phase: Phase,
     requests: usize,
+    /// When the first request came.
+    first_ms: u64,
 }
 
 impl Stopping {
     /// Asks to stop, or to hurry.
-    pub(super) fn request(&mut self) {
+    pub(super) fn request(&mut self, now_ms: u64) {
+        if self.requests == 0 {
+            self.first_ms = now_ms;
+        } else if now_ms < self.first_ms + as_ms(SIGNAL_ECHO) {
+            return;
+        }
         self.requests += 1;
     }
 
@@ -51,7 +59,7 @@ impl Reactor<'_> {
         let Some(signals) = self.signals.as_mut() else { return };
         for signal in signals.pending() {
             tracing::info!(signal, "signal received");
-            self.stopping.requests += 1;
+            self.stopping.request(self.now_ms);
         }
     }
 
@@ -59,7 +67,7 @@ impl Reactor<'_> {
     pub(super) fn advance_stop(&mut self) -> Option<Result<Stopped, Error>> {
         if std::mem::take(&mut self.services.shutdown) && self.stopping.requests == 0 {
             tracing::info!("a client asked for shutdown");
-            self.stopping.request();
+            self.stopping.request(self.now_ms);
         }
         if self.stopping.requests > 1 {
             return self.hurry();

@@ -1,5 +1,6 @@
 //! What must not take too long: a request that does not end, output that is not taken, a close that
-//! the client does not answer. Only connections in such a state are on the list, it is gone through
+//! the client does not answer. And what must not take too much: the buffers of all these together,
+//! which many slow clients could fill where each keeps to its own bounds. Only connections in such a state are on the list, it is gone through
 //! once a second, and while it is empty no timer runs.
 
 use super::super::connection::Flags;
@@ -14,10 +15,34 @@ impl Reactor<'_> {
         }
         self.next_watch_ms = self.now_ms + as_ms(self.timeouts.watch_interval);
         let list = self.take_list(|lists| &mut lists.watch);
+        self.bound_buffers(&list);
         for &id in &list {
             self.watch_one(id);
         }
         self.put_back(list);
+    }
+
+    /// Closes those who hold most until the rest keeps to the bound.
+    fn bound_buffers(&mut self, list: &[ConnectionId]) {
+        let mut held = |id| find(&mut self.connections, id).map_or(0, |held| held.buffer_bytes());
+        let mut holders: Vec<_> = list.iter().map(|&id| (held(id), id)).collect();
+        let mut total: usize = holders.iter().map(|&(bytes, _)| bytes).sum();
+        if total <= self.client_buffers_bytes {
+            return;
+        }
+        holders.sort_unstable_by_key(|&(bytes, _)| std::cmp::Reverse(bytes));
+        for (bytes, id) in holders {
+            if total <= self.client_buffers_bytes {
+                break;
+            }
+            tracing::warn!(
+                bytes,
+                total,
+                "closed a client: all clients' buffers are over their bound"
+            );
+            total -= bytes;
+            self.doom(id);
+        }
     }
 
     fn watch_one(&mut self, id: ConnectionId) {
