@@ -26,7 +26,7 @@ pub(crate) fn contents_at_rest(dir: &Path) -> Contents {
     let start = Instant::now();
     let mut before = contents(dir);
     loop {
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(Duration::from_secs(1));
         let now = contents(dir);
         if now == before {
             return now;

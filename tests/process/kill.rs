@@ -49,17 +49,21 @@ fn kill_early(data_dir: &Path, after: Duration) {
     child.wait().unwrap();
 }
 
-#[test]
-fn nothing_acknowledged_or_shown_is_lost() {
-    let start = Instant::now();
-    let rounds = number("CHRONOS_KILLS").unwrap_or(ROUNDS);
+/// Starts a server on a port of its own choice.
+fn start(data_dir: &Path, durability: &str) -> Program {
+    Program::spawn(command_anywhere(data_dir).args(["--durability", durability]))
+}
+
+/// Loads, kills, restarts and judges.
+fn kill_again_and_again(durability: &str, rounds: u64) -> Work {
+    let begun = Instant::now();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let seed = number("CHRONOS_SEED").unwrap_or_else(|| u64::from(now.subsec_nanos()));
     let mut random = Random(seed);
     let dir = tempfile::tempdir().unwrap();
     let mut oracle = Oracle::default();
     let mut work = Work::default();
-    let mut program = Program::start(dir.path());
+    let mut program = start(dir.path(), durability);
     for round in 0..rounds {
         let load = Load::start(program.address, &oracle, random.next());
         let merging = random.one_in(3).then(|| {
@@ -77,7 +81,7 @@ fn nothing_acknowledged_or_shown_is_lost() {
             kill_early(dir.path(), Duration::from_micros(random.below(30_000)));
             work.killed_recoveries += 1;
         }
-        program = Program::start(dir.path());
+        program = start(dir.path(), durability);
         if let Err(loss) = oracle.check(&journals, program.address) {
             let kept = dir.keep();
             panic!("CHRONOS_SEED={seed}, round {round}, {}: {loss}", kept.display());
@@ -87,8 +91,24 @@ fn nothing_acknowledged_or_shown_is_lost() {
         work.shown += journals.iter().map(|journal| journal.shown.len() as u64).sum::<u64>();
     }
     program.interrupt();
-    eprintln!("CHRONOS_SEED={seed}: {rounds} kills, nothing lost, {work:?}, {:?}", start.elapsed());
+    eprintln!(
+        "{durability}, CHRONOS_SEED={seed}: {rounds} kills, nothing lost, {work:?}, {:?}",
+        begun.elapsed()
+    );
+    work
+}
+
+#[test]
+fn nothing_acknowledged_or_shown_is_lost() {
+    let work = kill_again_and_again("always", number("CHRONOS_KILLS").unwrap_or(ROUNDS));
     let enough =
         work.acked < 20_000 || (work.flushes > 0 && work.merges > 0 && work.log_segments > 0);
     assert!(enough, "the load is too light to flush, merge and change segments: {work:?}");
+}
+
+#[test]
+fn unsynced_modes_lose_nothing_to_a_kill_either() {
+    for durability in ["everysec", "os"] {
+        kill_again_and_again(durability, 5);
+    }
 }
