@@ -267,6 +267,10 @@ impl TableRead {
     }
 }
 
+/// A prefetch that has begun: see [`Session::prefetch`].
+#[derive(Debug, Clone, Copy)]
+pub struct Prefetch(u64);
+
 /// Exclusive access to memory for a run of lookups and writes: one lock for many. Writes are visible
 /// to later lookups at once, and reach the log, as one atomic group, when the session is submitted
 /// or dropped. Never hold one while waiting for anything.
@@ -312,6 +316,18 @@ impl<'e> Session<'e> {
             Read::Done(None) => Lookup::Missing { seq: 0 },
             Read::WouldBlock => Lookup::Deferred(self.inner.table_read(version, key)),
         })
+    }
+
+    /// Starts fetching into the processor's cache what a lookup or write of `key` touches first. Call
+    /// it for some keys, then [`Session::prefetch_entry`] for each, then do the work: the waits for
+    /// memory overlap. A hint, without effect on any answer.
+    pub fn prefetch(&self, key: &[u8]) -> Prefetch {
+        Prefetch(self.memory.active.prefetch(key))
+    }
+
+    /// The second step of [`Session::prefetch`].
+    pub fn prefetch_entry(&self, started: Prefetch) {
+        self.memory.active.prefetch_entry(started.0);
     }
 
     /// Whether one write of this size may begin now. [`Session::put`] and [`Session::delete`] must

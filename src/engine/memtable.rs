@@ -12,11 +12,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use super::error::Result;
+use super::hardware::{prefetch, use_huge_pages};
 use super::iter::{Entry, EntryIter};
 use super::key::{Kind, Seq};
 
 /// Size of an arena chunk; a larger entry gets a chunk of its own.
-const CHUNK_BYTES: usize = 256 << 10;
+const CHUNK_BYTES: usize = 4 << 20;
 /// Fixed part of an entry: tag (sequence << 8 | kind), previous version, key and value lengths.
 const HEADER_BYTES: usize = 20;
 /// Entries start at multiples of this, so that a 32-bit reference spans 32 GiB.
@@ -56,10 +57,12 @@ impl Memtable {
     /// An empty memtable that is full at about `limit_bytes` of arena.
     pub(crate) fn new(limit_bytes: usize) -> Self {
         let slots = (limit_bytes / BYTES_PER_SLOT).next_power_of_two().max(64);
+        let mut index = vec![0; slots];
+        use_huge_pages(&mut index);
         Memtable {
             chunks: vec![first_chunk(limit_bytes)],
             tail: 0,
-            index: vec![0; slots],
+            index,
             hasher: RandomState::new(),
             keys: 0,
             entries: 0,
@@ -95,6 +98,24 @@ impl Memtable {
         self.versions(self.index[slot] as u32)
             .find(|version| version.seq <= snapshot)
             .map(|version| Found { seq: version.seq, value: version.value_if_put() })
+    }
+
+    /// Starts loading the index slot of `key`; returns its hash for [`Memtable::prefetch_entry`].
+    pub(crate) fn prefetch(&self, key: &[u8]) -> u64 {
+        let hash = self.hasher.hash_one(key);
+        prefetch(&self.index[hash as usize & (self.index.len() - 1)]);
+        hash
+    }
+
+    /// Starts loading the entry that the index slot of a key with this hash refers to.
+    pub(crate) fn prefetch_entry(&self, hash: u64) {
+        let content = self.index[hash as usize & (self.index.len() - 1)];
+        let (number, offset) = place(content as u32);
+        if content != 0
+            && let Some(start) = self.chunks.get(number).and_then(|chunk| chunk.get(offset))
+        {
+            prefetch(start);
+        }
     }
 
     /// Versions held, tombstones and overwritten ones included.
@@ -178,7 +199,7 @@ impl Memtable {
         if tail.len() + need <= tail.capacity().min(CHUNK_BYTES) {
             return self.tail;
         }
-        self.chunks.push(Vec::with_capacity(need.max(CHUNK_BYTES)));
+        self.chunks.push(new_chunk(need.max(CHUNK_BYTES.min(self.limit_bytes))));
         let number = self.chunks.len() - 1;
         if need <= CHUNK_BYTES {
             self.tail = number;
@@ -188,9 +209,8 @@ impl Memtable {
 
     /// Decodes the entry at `reference`, which must come from this memtable.
     fn view(&self, reference: u32) -> View<'_> {
-        let chunk = &self.chunks[(reference >> OFFSET_BITS) as usize];
-        let offset = (reference & ((1 << OFFSET_BITS) - 1)) as usize * ALIGN;
-        let (header, rest) = chunk[offset..].split_at(HEADER_BYTES);
+        let (number, offset) = place(reference);
+        let (header, rest) = self.chunks[number][offset..].split_at(HEADER_BYTES);
         let word = |at: usize| u32_at(header, at);
         let tag = u64::from(word(0)) | u64::from(word(4)) << 32;
         let (key, rest) = rest.split_at(word(12) as usize);
@@ -204,6 +224,12 @@ impl Memtable {
             (version.previous != NONE).then(|| self.view(version.previous))
         })
     }
+}
+
+/// The chunk and the offset in it that a reference stands for.
+fn place(reference: u32) -> (usize, usize) {
+    let offset = reference & ((1 << OFFSET_BITS) - 1);
+    ((reference >> OFFSET_BITS) as usize, offset as usize * ALIGN)
 }
 
 /// A decoded entry.
@@ -227,8 +253,14 @@ impl<'a> View<'a> {
 
 /// The first chunk, no larger than a small memtable needs, with padding so that no reference is 0.
 fn first_chunk(limit_bytes: usize) -> Vec<u8> {
-    let mut chunk = Vec::with_capacity(CHUNK_BYTES.min(limit_bytes.max(1024)));
+    let mut chunk = new_chunk(CHUNK_BYTES.min(limit_bytes.max(1024)));
     chunk.resize(ALIGN, 0);
+    chunk
+}
+
+fn new_chunk(bytes: usize) -> Vec<u8> {
+    let mut chunk = Vec::with_capacity(bytes);
+    use_huge_pages(&mut chunk);
     chunk
 }
 

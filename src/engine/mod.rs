@@ -31,6 +31,7 @@ mod db;
 mod documented;
 mod error;
 mod filename;
+mod hardware;
 mod health;
 mod iter;
 mod journal;
@@ -47,7 +48,7 @@ mod ticket;
 mod version;
 mod wal;
 
-pub use db::{Admission, Engine, Lookup, Session, TableRead};
+pub use db::{Admission, Engine, Lookup, Prefetch, Session, TableRead};
 pub use error::{Error, Result};
 pub use health::Health;
 pub use key::{MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq};

@@ -107,6 +107,23 @@ pub enum Outcome<'a> {
     Flood,
 }
 
+impl Outcome<'_> {
+    /// Bytes that are done with.
+    pub fn consumed(&self) -> usize {
+        match self {
+            Outcome::Nothing { consumed }
+            | Outcome::Request { consumed, .. }
+            | Outcome::Invalid { consumed, .. } => *consumed,
+            Outcome::Partial | Outcome::Attack { .. } | Outcome::Flood => 0,
+        }
+    }
+
+    /// Whether nothing can be parsed behind it for now.
+    pub fn is_last(&self) -> bool {
+        matches!(self, Outcome::Partial | Outcome::Attack { .. } | Outcome::Flood)
+    }
+}
+
 /// Finds requests in a stream of bytes.
 #[derive(Debug, Default)]
 pub struct LineParser {

@@ -11,9 +11,9 @@ use std::io::{self, ErrorKind, Read, Write};
 use crate::engine::Seq;
 use crate::parser::{ErrorCode, LineParser, Outcome, Protocol};
 
-use super::dispatch::{Asker, LIMITS, Next, Services};
+use super::dispatch::{Asker, Batch, LIMITS, Next, Services};
 use super::input::Input;
-use super::limits::{COMMANDS_PER_TURN, OUTPUT_HARD_BYTES};
+use super::limits::{COMMANDS_PER_TURN, LOOKAHEAD, OUTPUT_HARD_BYTES};
 use super::outbox::{Flushed, Outbox};
 use super::token::ConnectionId;
 
@@ -253,29 +253,37 @@ impl<S: Read + Write> Connection<S> {
             return (bytes.len(), Turn::Closing);
         }
         let mut used = 0;
-        for _ in 0..COMMANDS_PER_TURN {
-            if !asker.outbox.has_room() {
-                return (used, Turn::Full);
-            }
-            match self.parser.parse(&bytes[used..], &LIMITS) {
-                Outcome::Partial => return (used, Turn::Drained),
-                Outcome::Nothing { consumed } => used += consumed,
-                Outcome::Request { consumed, request } => {
-                    match services.dispatch(&request, &mut asker) {
-                        Next::Continue => used += consumed,
-                        Next::Later => return (used, Turn::Stalled),
-                        Next::Close => return (bytes.len(), Turn::Closing),
+        for _ in 0..COMMANDS_PER_TURN / LOOKAHEAD {
+            let batch = look_ahead(&mut self.parser, &bytes[used..]);
+            services.prefetch(&batch);
+            for outcome in batch.into_iter().flatten() {
+                if !matches!(outcome, Outcome::Partial) && !asker.outbox.has_room() {
+                    self.parser = LineParser::default();
+                    return (used, Turn::Full);
+                }
+                match outcome {
+                    Outcome::Partial => return (used, Turn::Drained),
+                    Outcome::Nothing { consumed } => used += consumed,
+                    Outcome::Request { consumed, request } => {
+                        match services.dispatch(&request, &mut asker) {
+                            Next::Continue => used += consumed,
+                            Next::Later => {
+                                self.parser = LineParser::default();
+                                return (used, Turn::Stalled);
+                            }
+                            Next::Close => return (bytes.len(), Turn::Closing),
+                        }
                     }
+                    Outcome::Invalid { consumed, error } => {
+                        services.reply_error(&mut asker, ErrorCode::Plain, &error.to_string());
+                        used += consumed;
+                    }
+                    Outcome::Attack { .. } => {
+                        services.stats.attacks += 1;
+                        return (bytes.len(), Turn::Abort);
+                    }
+                    Outcome::Flood => return (bytes.len(), Turn::Abort),
                 }
-                Outcome::Invalid { consumed, error } => {
-                    services.reply_error(&mut asker, ErrorCode::Plain, &error.to_string());
-                    used += consumed;
-                }
-                Outcome::Attack { .. } => {
-                    services.stats.attacks += 1;
-                    return (bytes.len(), Turn::Abort);
-                }
-                Outcome::Flood => return (bytes.len(), Turn::Abort),
             }
         }
         (used, Turn::Budget)
@@ -327,6 +335,24 @@ impl<S: Read + Write> Connection<S> {
     pub(crate) fn discard(&mut self, scratch: &mut [u8]) -> bool {
         matches!(self.read(scratch), Ok(Some(0)) | Err(_))
     }
+}
+
+/// Parses a few requests before the first of them is executed, so that what they will touch can be
+/// fetched into the cache meanwhile. Where execution stops before the last of them, a fresh parser
+/// takes up the rest: between requests a parser has nothing to remember.
+fn look_ahead<'a>(parser: &mut LineParser, bytes: &'a [u8]) -> Batch<'a> {
+    let mut batch = [const { None }; LOOKAHEAD];
+    let mut used = 0;
+    for place in &mut batch {
+        let outcome = parser.parse(&bytes[used..], &LIMITS);
+        used += outcome.consumed();
+        let last = outcome.is_last() || used == bytes.len();
+        *place = Some(outcome);
+        if last {
+            break;
+        }
+    }
+    batch
 }
 
 /// What a Redis client is told by this version.

@@ -5,11 +5,11 @@
 //! reserved place and goes to a worker, a compaction leaves one and a ticket.
 
 use crate::engine::{Error, Lookup, Result as EngineResult, Seq, Ticket};
-use crate::parser::{ErrorCode, Limits, Protocol, Reply, Request, Verb};
+use crate::parser::{ErrorCode, Limits, Outcome, Protocol, Reply, Request, Verb};
 
 use super::info::{Facts, Identity, help, info};
 use super::keyspace::{Keyspace, Written, decode};
-use super::limits::{USER_KEY_BYTES, USER_VALUE_BYTES};
+use super::limits::{LOOKAHEAD, USER_KEY_BYTES, USER_VALUE_BYTES};
 use super::outbox::{Outbox, Pending, SlotNumber};
 use super::stats::Stats;
 use super::token::ConnectionId;
@@ -18,6 +18,9 @@ use super::workers::{Job, Workers};
 /// What requests must keep to.
 pub(crate) const LIMITS: Limits =
     Limits { key_bytes: USER_KEY_BYTES, value_bytes: USER_VALUE_BYTES };
+
+/// Requests that were parsed together; the places behind the last one are empty.
+pub(crate) type Batch<'a> = [Option<Outcome<'a>>; LOOKAHEAD];
 
 /// How a connection goes on after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +61,18 @@ pub(crate) struct Services<'e> {
 }
 
 impl Services<'_> {
+    /// Has what a batch of requests will touch fetched into the cache. One alone gains nothing.
+    pub(crate) fn prefetch(&mut self, batch: &Batch<'_>) {
+        if batch[1].is_none() {
+            return;
+        }
+        let keys = batch.iter().map_while(|outcome| match outcome {
+            Some(Outcome::Request { request, .. }) => Some(request.arguments.key()),
+            _ => None,
+        });
+        self.keyspace.prefetch(keys);
+    }
+
     /// Executes one request.
     pub(crate) fn dispatch(&mut self, request: &Request<'_>, asker: &mut Asker<'_>) -> Next {
         self.stats.commands += 1;

@@ -10,7 +10,7 @@
 
 use crate::engine::{Admission, Engine, Error, Lookup, Seq, Session};
 
-use super::limits::SCRATCH_KEEP_BYTES;
+use super::limits::{LOOKAHEAD, SCRATCH_KEEP_BYTES};
 
 /// The namespace of database 0.
 const DATABASE_0: u8 = 0;
@@ -76,6 +76,20 @@ impl<'e> Keyspace<'e> {
     pub(crate) fn engine(&mut self) -> &'e Engine {
         self.submit();
         self.engine
+    }
+
+    /// Has what lookups of these keys will touch fetched into the cache, all at the same time.
+    pub(crate) fn prefetch<'k>(&mut self, keys: impl Iterator<Item = &'k [u8]>) {
+        let engine = self.engine;
+        let session = self.session.get_or_insert_with(|| engine.session());
+        let mut places = [None; LOOKAHEAD];
+        for (place, key) in places.iter_mut().zip(keys) {
+            set_key(&mut self.key, key);
+            *place = Some(session.prefetch(&self.key));
+        }
+        for place in places.into_iter().flatten() {
+            session.prefetch_entry(place);
+        }
     }
 
     /// Looks a key up.

@@ -16,6 +16,9 @@ pub(crate) const READ_BUFFER_BYTES: usize = 64 << 10;
 /// Requests of one connection that run before it is another one's turn.
 pub(crate) const COMMANDS_PER_TURN: usize = 256;
 
+/// Requests parsed before the first of them is executed; divides [`COMMANDS_PER_TURN`].
+pub(crate) const LOOKAHEAD: usize = 16;
+
 /// Readiness events taken from the system per poll.
 pub(crate) const EVENTS_PER_POLL: usize = 1024;
 

@@ -1,0 +1,109 @@
+//! The engine's inner operations, without sockets: `cargo bench`.
+//!
+//! Without syncs, so that the device enters as little as it can, and one row with them. Speed belongs
+//! here and not into the tests.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark")]
+#![allow(missing_docs, reason = "criterion's macros make public items")]
+
+use std::hint::black_box;
+use std::path::Path;
+
+use chronos::engine::{Admission, Durability, Engine, Environment, Options};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+const KEYS: u64 = 300_000;
+const BATCH: u64 = 256;
+
+fn key(number: u64) -> [u8; 16] {
+    // A multiplication by an odd number is a permutation: keys come in no order.
+    let mut key = [b'k'; 16];
+    key[8..].copy_from_slice(&(number % KEYS).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    key
+}
+
+fn open(path: &Path, durability: Durability) -> Engine {
+    let options = Options { durability, ..Options::default() };
+    Engine::open(Environment::disk(path).unwrap(), options).unwrap().0
+}
+
+/// Writes a batch as the server does: admitted one by one, submitted together.
+fn write_batch(engine: &Engine, from: u64) {
+    let mut session = engine.session();
+    for number in from..from + BATCH {
+        if !matches!(session.admit(16, 100), Admission::Ready) {
+            drop(session);
+            std::thread::yield_now();
+            session = engine.session();
+        }
+        session.put(&key(number), &[b'v'; 100]);
+    }
+    session.submit();
+}
+
+fn sessions(criterion: &mut Criterion) {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path(), Durability::Os);
+    for from in (0..KEYS).step_by(BATCH as usize) {
+        write_batch(&engine, from);
+    }
+    let mut group = criterion.benchmark_group("session of 256");
+    group.throughput(Throughput::Elements(BATCH));
+    let mut at = 0;
+    group.bench_function("lookup, hit", |bencher| {
+        bencher.iter(|| {
+            let session = engine.session();
+            for number in at..at + BATCH {
+                black_box(session.lookup(&key(number)).is_ok());
+            }
+            at += BATCH;
+        });
+    });
+    group.bench_function("lookup, hit, prefetched by 16", |bencher| {
+        bencher.iter(|| {
+            let session = engine.session();
+            for from in (at..at + BATCH).step_by(16) {
+                let places =
+                    std::array::from_fn::<_, 16, _>(|n| session.prefetch(&key(from + n as u64)));
+                for place in places {
+                    session.prefetch_entry(place);
+                }
+                for number in from..from + 16 {
+                    black_box(session.lookup(&key(number)).is_ok());
+                }
+            }
+            at += BATCH;
+        });
+    });
+    group.bench_function("lookup, miss", |bencher| {
+        bencher.iter(|| {
+            let session = engine.session();
+            for number in at..at + BATCH {
+                black_box(session.lookup(&number.to_be_bytes()).is_ok());
+            }
+            at += BATCH;
+        });
+    });
+    group.bench_function("put, with log and flushes", |bencher| {
+        bencher.iter(|| {
+            write_batch(&engine, at);
+            at += BATCH;
+        });
+    });
+    group.finish();
+}
+
+fn synced(criterion: &mut Criterion) {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path(), Durability::Always);
+    let mut at = 0;
+    criterion.bench_function("synced put on disk", |bencher| {
+        bencher.iter(|| {
+            engine.put(&key(at), &[b'v'; 100]).unwrap();
+            at += 1;
+        });
+    });
+}
+
+criterion_group!(benches, sessions, synced);
+criterion_main!(benches);
