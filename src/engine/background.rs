@@ -149,7 +149,8 @@ impl Inner {
     pub(crate) fn run_background_thread(&self) {
         loop {
             if self.background.is_stopping() {
-                return self.background.abandon(&Error::Closed);
+                self.background.abandon(&Error::Closed);
+                return self.signal.notify();
             }
             if self.background.is_closing() {
                 return self.close_now();
@@ -207,9 +208,14 @@ impl Inner {
     }
 
     fn refuse_compactions(&self, error: &Error) {
-        for ticket in self.background.take_compactions() {
+        let tickets = self.background.take_compactions();
+        if tickets.is_empty() {
+            return;
+        }
+        for ticket in tickets {
             ticket.finish(Err(error.clone()));
         }
+        self.signal.notify();
     }
 
     /// Does one piece of work; false if there is none.
