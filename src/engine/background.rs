@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use super::compaction::job::{Surroundings, write_tables};
-use super::compaction::picker::{self, Plan, Reason};
+use super::compaction::job::{Cuts, Surroundings, write_tables};
+use super::compaction::picker::{MAX_GRANDPARENT_TABLES, Plan, Policy};
 use super::db::Inner;
 use super::error::{Error, Result};
 use super::filename::{self, FileKind};
@@ -20,6 +20,7 @@ use super::iter::{Input, MergeIter, VisibleIter};
 use super::key::Seq;
 use super::sync::{lock, read, wait, wait_for, write};
 use super::ticket::Ticket;
+use super::version::shape::Levels;
 use super::version::{TableRef, VersionEdit};
 use super::wal;
 
@@ -228,7 +229,7 @@ impl Inner {
         }
         let asked = self.background.take_compactions();
         if asked.is_empty() {
-            return self.compact(Reason::Level0Full(self.options.level0_tables));
+            return self.compact(Policy::pick);
         }
         let outcome = self.compact_everything();
         for ticket in asked {
@@ -279,7 +280,8 @@ impl Inner {
         self.wait_durable(last_seq)?;
         let mut entries = VisibleIter::new(memtable.sorted(), Seq::MAX, false);
         let storage = self.environment.storage.as_ref();
-        let tables = write_tables(storage, &mut entries, u64::MAX, &mut FlushSurroundings(self))?;
+        let tables =
+            write_tables(storage, &mut entries, Cuts::none(), &mut FlushSurroundings(self))?;
         let first_segment = self.commit.oldest_needed(last_seq);
         let edit = VersionEdit {
             added: tables.iter().map(|table| (0, table.meta().clone())).collect(),
@@ -327,7 +329,7 @@ impl Inner {
     /// Flushes what is in memory now and merges all tables.
     fn compact_everything(&self) -> Result<()> {
         self.flush_everything()?;
-        if !self.compact(Reason::Asked)?
+        if !self.compact(Policy::pick_everything)?
             && let Some(damage) = self.faults.first_damage()
         {
             return Err(damage);
@@ -342,13 +344,18 @@ impl Inner {
         Ok(())
     }
 
-    /// Does the merge that is due for `reason`; false if none is.
-    fn compact(&self, reason: Reason) -> Result<bool> {
+    /// Does the merge that `pick` chooses; false if it chooses none.
+    fn compact(
+        &self,
+        pick: fn(&Policy, &Levels<'_>, &BTreeSet<u64>) -> Option<Plan>,
+    ) -> Result<bool> {
         let version = Arc::clone(&read(&self.memory).version);
-        let levels = std::array::from_fn(|level| {
-            version.level(level).iter().map(|table| table.meta()).collect()
-        });
-        let Some(plan) = picker::pick(&levels, reason, &self.damaged_tables()) else {
+        let levels = version.metadata();
+        let policy = Policy {
+            level0_sublevels: self.options.level0_tables,
+            table_bytes: self.options.table_bytes as u64,
+        };
+        let Some(plan) = pick(&policy, &levels, &self.damaged_tables()) else {
             return Ok(false);
         };
         let inputs: Vec<TableRef> = version
@@ -356,18 +363,37 @@ impl Inner {
             .filter(|(_, table)| plan.inputs.contains(&table.meta().id))
             .map(|(_, table)| Arc::clone(table))
             .collect();
-        self.merge(&plan, &inputs)?;
+        if plan.is_move {
+            self.move_tables(&plan, &inputs)?;
+        } else {
+            self.merge(&plan, &inputs, self.cuts(&plan, &levels))?;
+        }
         Ok(true)
     }
 
-    fn merge(&self, plan: &Plan, inputs: &[TableRef]) -> Result<()> {
+    /// Where the outputs of a plan end.
+    fn cuts(&self, plan: &Plan, levels: &Levels<'_>) -> Cuts {
+        let table_bytes = self.options.table_bytes as u64;
+        let grandparents = levels.get(plan.output_level + 1).into_iter().flatten();
+        let grandparents = grandparents.map(|table| (table.largest.clone(), table.bytes)).collect();
+        Cuts::new(table_bytes, grandparents, MAX_GRANDPARENT_TABLES * table_bytes)
+    }
+
+    /// Gives tables another level: an edit, and no I/O on the tables.
+    fn move_tables(&self, plan: &Plan, tables: &[TableRef]) -> Result<()> {
+        let added = tables.iter().map(|table| (plan.output_level, table.meta().clone())).collect();
+        let removed = plan.inputs.iter().copied().collect();
+        self.install(&VersionEdit { added, removed, ..VersionEdit::default() }, tables)?;
+        self.counters.moves.add(1);
+        Ok(())
+    }
+
+    fn merge(&self, plan: &Plan, inputs: &[TableRef], cuts: Cuts) -> Result<()> {
         let iters = inputs.iter().map(|table| Box::new(table.iter()) as Input);
         let merged = MergeIter::new(iters.collect());
         let mut entries = VisibleIter::new(merged, Seq::MAX, plan.drop_tombstones);
         let storage = self.environment.storage.as_ref();
-        let table_bytes = self.options.table_bytes as u64;
-        let tables =
-            write_tables(storage, &mut entries, table_bytes, &mut MergeSurroundings(self))?;
+        let tables = write_tables(storage, &mut entries, cuts, &mut MergeSurroundings(self))?;
         let added = tables.iter().map(|table| (plan.output_level, table.meta().clone())).collect();
         let removed = plan.inputs.iter().copied().collect();
         self.install(&VersionEdit { added, removed, ..VersionEdit::default() }, &tables)?;

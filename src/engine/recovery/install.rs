@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::replay::Found;
 use super::{Directory, Opened};
-use crate::engine::compaction::job::{Surroundings, write_tables};
+use crate::engine::compaction::job::{Cuts, Surroundings, write_tables};
 use crate::engine::error::{Error, Result};
 use crate::engine::filename;
 use crate::engine::iter::VisibleIter;
@@ -107,7 +107,7 @@ fn flush(storage: &dyn Storage, memtables: Vec<Memtable>, ids: &mut Ids) -> Resu
     let mut tables = Vec::new();
     for memtable in memtables {
         let mut entries = VisibleIter::new(Arc::new(memtable).sorted(), Seq::MAX, false);
-        tables.extend(write_tables(storage, &mut entries, u64::MAX, ids)?);
+        tables.extend(write_tables(storage, &mut entries, Cuts::none(), ids)?);
     }
     Ok(tables)
 }
