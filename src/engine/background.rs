@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use super::compaction::job::{Cuts, Surroundings, write_tables};
-use super::compaction::picker::{MAX_GRANDPARENT_TABLES, Plan, Policy};
+use super::compaction::picker::{MAX_GRANDPARENT_TABLES, Plan, pick_everything};
 use super::db::Inner;
 use super::error::{Error, Result};
 use super::filename::{self, FileKind};
@@ -195,9 +195,9 @@ impl Inner {
             Error::Closed | Error::Failed(_) => {}
             Error::Corrupt { .. } | Error::Io { op: "read", .. } => self.note_damage(error),
             error if error.is_no_space() => {
-                let needed = self.options.room_bytes();
+                self.faults.enter_no_space(error.clone(), self.options.room_bytes());
+                let needed = self.faults.needed_bytes();
                 tracing::error!(%error, needed, "no space left; writes are refused until there is");
-                self.faults.enter_no_space(error.clone(), needed);
             }
             error => {
                 tracing::error!(%error, "the device failed; writes are refused until a restart");
@@ -229,7 +229,8 @@ impl Inner {
         }
         let asked = self.background.take_compactions();
         if asked.is_empty() {
-            return self.compact(Policy::pick);
+            let policy = self.options.policy();
+            return self.compact(|levels, damaged| policy.pick(levels, damaged));
         }
         let outcome = self.compact_everything();
         for ticket in asked {
@@ -329,7 +330,7 @@ impl Inner {
     /// Flushes what is in memory now and merges all tables.
     fn compact_everything(&self) -> Result<()> {
         self.flush_everything()?;
-        if !self.compact(Policy::pick_everything)?
+        if !self.compact(pick_everything)?
             && let Some(damage) = self.faults.first_damage()
         {
             return Err(damage);
@@ -345,17 +346,10 @@ impl Inner {
     }
 
     /// Does the merge that `pick` chooses; false if it chooses none.
-    fn compact(
-        &self,
-        pick: fn(&Policy, &Levels<'_>, &BTreeSet<u64>) -> Option<Plan>,
-    ) -> Result<bool> {
+    fn compact(&self, pick: impl Fn(&Levels<'_>, &BTreeSet<u64>) -> Option<Plan>) -> Result<bool> {
         let version = Arc::clone(&read(&self.memory).version);
         let levels = version.metadata();
-        let policy = Policy {
-            level0_sublevels: self.options.level0_tables,
-            table_bytes: self.options.table_bytes as u64,
-        };
-        let Some(plan) = pick(&policy, &levels, &self.damaged_tables()) else {
+        let Some(plan) = pick(&levels, &self.damaged_tables()) else {
             return Ok(false);
         };
         let inputs: Vec<TableRef> = version
@@ -393,7 +387,8 @@ impl Inner {
         let merged = MergeIter::new(iters.collect());
         let mut entries = VisibleIter::new(merged, Seq::MAX, plan.drop_tombstones);
         let storage = self.environment.storage.as_ref();
-        let tables = write_tables(storage, &mut entries, cuts, &mut MergeSurroundings(self))?;
+        let tables = write_tables(storage, &mut entries, cuts, &mut MergeSurroundings(self))
+            .inspect_err(|error| self.note_room_for(error, inputs))?;
         let added = tables.iter().map(|table| (plan.output_level, table.meta().clone())).collect();
         let removed = plan.inputs.iter().copied().collect();
         self.install(&VersionEdit { added, removed, ..VersionEdit::default() }, &tables)?;
@@ -406,6 +401,14 @@ impl Inner {
         let bytes: u64 = inputs.iter().map(|table| table.meta().bytes).sum();
         self.counters.compacted_bytes.add(bytes);
         Ok(())
+    }
+
+    /// A merge that ran out of room is worth another try once its outputs surely fit.
+    fn note_room_for(&self, error: &Error, inputs: &[TableRef]) {
+        if error.is_no_space() {
+            let bytes: u64 = inputs.iter().map(|table| table.meta().bytes).sum();
+            self.faults.enter_no_space(error.clone(), bytes + self.options.room_bytes());
+        }
     }
 
     fn damaged_tables(&self) -> BTreeSet<u64> {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::compaction::picker::Policy;
 use super::error::{Error, Result};
 use super::storage::{Storage, disk::DiskStorage};
 
@@ -45,7 +46,7 @@ pub struct Options {
     pub wal_segment_bytes: usize,
     /// Size at which a compaction starts the next output table, in bytes.
     pub table_bytes: usize,
-    /// Tables in level 0 that start a merge by themselves.
+    /// Sublevels of level 0 (tables that overlap each other) that start a merge by themselves.
     pub level0_tables: usize,
     /// Who runs the commit and background steps.
     pub scheduling: Scheduling,
@@ -92,7 +93,12 @@ impl Options {
         self.memory_bytes / 4
     }
 
-    /// Tables in level 0 at which writes wait.
+    /// What decides about merges.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy { level0_sublevels: self.level0_tables, table_bytes: self.table_bytes as u64 }
+    }
+
+    /// Sublevels of level 0 at which writes wait.
     pub(crate) fn level0_stop(&self) -> usize {
         self.level0_tables * LEVEL0_STOP_FACTOR
     }

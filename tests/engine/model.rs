@@ -205,10 +205,10 @@ fn levels_keep_their_shape_under_overwrites() {
     }
     assert!(observe(&engine, MANY).unwrap() == state);
     assert!(deepest_use >= 3, "the levels between were never used");
-    let stats = engine.stats();
-    let on_disk: u64 = stats.levels.iter().map(|level| level.bytes).sum();
+    let levels = engine.stats().levels;
+    let on_disk: u64 = levels.iter().map(|level| level.bytes).sum();
     let live: u64 = state.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum();
-    assert!(on_disk < live * 13 / 10, "{on_disk} bytes for {live}: {:?}", stats.levels);
+    assert!(on_disk < live * 13 / 10, "{on_disk} bytes for {live}: {levels:?}");
     drop(engine);
     let engine = open(storage.power_cut(Survival::Nothing), 9).unwrap();
     assert!(observe(&engine, MANY).unwrap() == state);

@@ -66,18 +66,6 @@ impl Policy {
         by_size.chain(plan_tombstones(levels, untouchable)).next()
     }
 
-    /// The merge of everything into the last level, or `None` if it is all there and clean.
-    pub(crate) fn pick_everything(
-        &self,
-        levels: &Levels<'_>,
-        untouchable: &BTreeSet<u64>,
-    ) -> Option<Plan> {
-        let upper: Vec<&TableMeta> = levels[..LAST].iter().flatten().copied().collect();
-        let hull = hull(&upper)?;
-        let below = overlapping(&levels[LAST], hull);
-        Plan::merge(levels, upper.into_iter().chain(below), LAST, untouchable)
-    }
-
     /// How far each level is over its target, 1 being just at it.
     fn urgencies(&self, levels: &Levels<'_>, base: usize) -> Vec<(f64, usize)> {
         let targets = self.targets(levels, base);
@@ -112,6 +100,14 @@ impl Policy {
         let first_used = (1..LAST).find(|level| !levels[*level].is_empty());
         first_used.map_or(base, |used| used.min(base))
     }
+}
+
+/// The merge of everything into the last level, or `None` if it is all there, and so clean.
+pub(crate) fn pick_everything(levels: &Levels<'_>, untouchable: &BTreeSet<u64>) -> Option<Plan> {
+    let upper: Vec<&TableMeta> = levels[..LAST].iter().flatten().copied().collect();
+    let hull = hull(&upper)?;
+    let below = overlapping(&levels[LAST], hull);
+    Plan::merge(levels, upper.into_iter().chain(below), LAST, untouchable)
 }
 
 impl Plan {
