@@ -48,12 +48,13 @@ pub(crate) struct LogStats {
     pub(crate) bytes: u64,
 }
 
-/// What the next group may still take.
+/// What may be added to the log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Capacity {
     /// Payload bytes that wait already.
     pending_bytes: usize,
-    /// The longest payload that the prepared segments are sure to hold.
+    /// The longest payload that the prepared segments are sure to hold beside those, in the same
+    /// group or in one of its own.
     payload_limit: usize,
 }
 
@@ -61,8 +62,8 @@ impl Capacity {
     /// Whether `bytes` more fit, given `staged` that were not submitted yet.
     pub(crate) fn admits(&self, staged: usize, bytes: usize) -> bool {
         let waiting = self.pending_bytes + staged;
-        let total = waiting + bytes;
-        total <= self.payload_limit && (waiting == 0 || total <= GROUP_SOFT_LIMIT_BYTES)
+        let small = waiting == 0 || waiting + bytes <= GROUP_SOFT_LIMIT_BYTES;
+        small && staged + bytes <= self.payload_limit
     }
 }
 
@@ -73,7 +74,6 @@ struct Queue {
     spare_buffer: GroupBuffer,
     last_submitted: Seq,
     room: Room,
-    segment_bytes: usize,
     active_id: u64,
     spares: VecDeque<Spare>,
     complete: VecDeque<Segment>,
@@ -127,7 +127,6 @@ impl Commit {
             spare_buffer: GroupBuffer::new(),
             last_submitted: last_seq,
             room,
-            segment_bytes,
             active_id: wal.id(),
             spares: VecDeque::new(),
             complete: VecDeque::new(),
@@ -173,7 +172,7 @@ impl Commit {
         self.failed.get().map_or(Ok(()), |cause| Err(Error::Failed(cause.to_string().into())))
     }
 
-    /// What the next group may still take.
+    /// What may be added to the log now.
     pub(crate) fn capacity(&self) -> Capacity {
         let queue = lock(&self.queue);
         Capacity { pending_bytes: queue.pending.len(), payload_limit: queue.payload_limit() }
@@ -432,10 +431,18 @@ enum Work {
 }
 
 impl Queue {
-    /// The longest payload that the active segment or a spare is sure to hold.
+    /// The longest payload that the active segment or a spare is sure to hold beside what is
+    /// pending: that may be a group of its own by the time that more is submitted, and may have
+    /// taken the spare.
     fn payload_limit(&self) -> usize {
-        let fresh = Room::max_payload(self.segment_bytes);
-        if self.spares.is_empty() { self.room.max_fitting().min(fresh) } else { fresh }
+        let mut room = self.room;
+        if !self.spares.is_empty() {
+            room.rotate();
+        }
+        if !self.pending.is_empty() {
+            room.take(self.pending.len());
+        }
+        room.max_fitting()
     }
 
     fn pending_first_or_next(&self) -> Seq {
@@ -469,3 +476,4 @@ impl Queue {
         Ok(spare)
     }
 }
+
