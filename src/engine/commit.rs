@@ -399,7 +399,9 @@ impl Commit {
 
     fn write(&self, wal: &mut Wal, taken: &mut Taken, now: u64) -> Result<()> {
         if let Some(spare) = taken.rotate_to.take() {
+            let next = spare.id;
             wal.rotate(spare, taken.first_seq, now)?;
+            lock(&self.queue).rotated(next, taken.first_seq - 1);
         }
         wal.append(taken.first_seq, now, &mut taken.buffer)?;
         let since_sync = now.saturating_sub(self.last_sync_ms.load(Ordering::Relaxed));
@@ -455,7 +457,7 @@ impl Queue {
             return Ok(None);
         }
         let payload_bytes = self.pending.len();
-        let rotate_to = if self.room.fits(payload_bytes) { None } else { Some(self.rotate()?) };
+        let rotate_to = if self.room.fits(payload_bytes) { None } else { Some(self.take_spare()?) };
         self.room.take(payload_bytes);
         let free = std::mem::replace(&mut self.spare_buffer, GroupBuffer::new());
         let buffer = std::mem::replace(&mut self.pending, free);
@@ -465,15 +467,22 @@ impl Queue {
         Ok(Some(Taken { buffer, first_seq, last_seq, rotate_to }))
     }
 
-    /// Changes to a spare segment. There is one, for what is pending was admitted.
-    fn rotate(&mut self) -> Result<Spare> {
+    /// Takes a segment to change to. There is one, for what is pending was admitted.
+    fn take_spare(&mut self) -> Result<Spare> {
         let spare = self.spares.pop_front();
         debug_assert!(spare.is_some(), "a group was admitted that no segment holds");
         let spare = spare.ok_or(Error::NoSpace)?;
-        self.complete.push_back(Segment { id: self.active_id, last_seq: self.pending_first - 1 });
-        self.active_id = spare.id;
         self.room.rotate();
         Ok(spare)
     }
+
+    /// Takes note of a change to segment `next`. Not before its header is durable: until then a
+    /// recovery has to begin at the one before, and nobody may recycle that.
+    fn rotated(&mut self, next: u64, last_seq: Seq) {
+        let id = std::mem::replace(&mut self.active_id, next);
+        self.complete.push_back(Segment { id, last_seq });
+    }
 }
 
+#[cfg(test)]
+mod tests;
