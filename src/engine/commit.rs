@@ -342,7 +342,8 @@ impl Commit {
 
     fn tidy_is_due(&self) -> bool {
         let now = self.clock.now_ms();
-        let since = |mark: &AtomicU64| now.saturating_sub(mark.load(Ordering::Relaxed));
+        // A clock that was set back must not put this off until it is where it was.
+        let since = |mark: &AtomicU64| now.abs_diff(mark.load(Ordering::Relaxed));
         self.untidy.load(Ordering::Acquire)
             && match self.durability {
                 Durability::Always => since(&self.last_commit_ms) >= SEAL_AFTER_MS,
@@ -404,7 +405,7 @@ impl Commit {
             lock(&self.queue).rotated(next, taken.first_seq - 1);
         }
         wal.append(taken.first_seq, now, &mut taken.buffer)?;
-        let since_sync = now.saturating_sub(self.last_sync_ms.load(Ordering::Relaxed));
+        let since_sync = now.abs_diff(self.last_sync_ms.load(Ordering::Relaxed));
         let sync_now = match self.durability {
             Durability::Always => true,
             Durability::EverySecond => since_sync >= SYNC_AFTER_MS,

@@ -84,3 +84,21 @@ fn a_segment_whose_successor_failed_stays_needed() {
         assert_eq!((commit.oldest_needed(1), commit.retire(2)), (1, None), "call {call}");
     }
 }
+
+#[test]
+fn a_clock_that_steps_back_does_not_put_off_syncs_and_seals() {
+    let clock = Arc::new(Dial::default());
+    for durability in [Durability::Always, Durability::EverySecond] {
+        let storage = SimStorage::new(1);
+        clock.0.store(1_000_000, Ordering::Relaxed);
+        let commit = pipeline(&storage, durability, Arc::clone(&clock));
+        submit(&commit, 1, 100);
+        assert!(commit.commit_in_place());
+        assert!(!commit.tidy_is_due());
+        clock.0.store(10, Ordering::Relaxed);
+        assert!(commit.tidy_is_due(), "{durability:?}: due only when the clock is back");
+        submit(&commit, 2, 100);
+        assert!(commit.commit_in_place());
+        assert!(lock(&commit.wal).is_synced(), "{durability:?}: not synced until then");
+    }
+}
