@@ -161,6 +161,7 @@ impl Engine {
                 Admission::Stalled => drop(session),
             }
             if self.inner.is_manual() {
+                self.inner.commit.commit_in_place();
                 self.inner.run_background();
             } else {
                 self.inner.signal.wait_past(epoch);

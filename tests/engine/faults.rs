@@ -3,7 +3,9 @@
 use chronos::engine::storage::sim::{FaultKind, SimStorage, Survival, Times};
 use chronos::engine::{Admission, Engine, Error, Health, Scheduling};
 
-use crate::support::{Random, State, apply, observe, open, random_write, tiny, world, write};
+use crate::support::{
+    PATIENCE, Random, State, apply, observe, open, random_write, tiny, world, write,
+};
 
 const KEYS: u64 = 16;
 
@@ -127,13 +129,13 @@ fn a_merge_that_is_refused_is_told_to_the_listener() {
     let storage = SimStorage::new(1);
     let (engine, _) = Engine::open(world(storage.clone(), 1), tiny(Scheduling::Threads)).unwrap();
     let (sender, news) = std::sync::mpsc::channel();
-    engine.set_listener(Box::new(move || drop(sender.send(()))));
+    engine.set_listener(Box::new(move || _ = sender.send(())));
     storage.set_capacity(Some(0));
     while engine.put(b"key", &[1; 900]).is_ok() {}
     // Whoever does not block learns of the outcome by a notification, or never.
     let ticket = engine.start_compaction();
     while ticket.poll().is_none() {
-        news.recv_timeout(std::time::Duration::from_secs(60)).expect("news of the refusal");
+        news.recv_timeout(PATIENCE).expect("news of the refusal");
     }
     assert!(matches!(ticket.poll(), Some(Err(_))));
 }

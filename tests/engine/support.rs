@@ -1,13 +1,17 @@
 //! What the engine's tests share: small options, a seeded generator, states to compare.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use chronos::engine::storage::Storage;
 use chronos::engine::{Clock, Durability, Engine, Environment, Options, Result, Scheduling};
 
 pub(crate) use crate::random::Random;
+
+/// How long a call may take that should return soon, on the busiest machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sizes so small that a short run flushes, changes segments and merges.
 pub(crate) fn tiny(scheduling: Scheduling) -> Options {
@@ -96,4 +100,14 @@ pub(crate) fn write(engine: &Engine, (key, value): &Write) -> Result<()> {
         Some(value) => engine.put(key, value),
         None => engine.delete(key),
     }
+}
+
+/// Runs `call` on a thread of its own: a call that never returns fails its test and no more.
+pub(crate) fn in_time<T: Send + 'static>(
+    what: &str,
+    call: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || sender.send(call()));
+    receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{what} does not return"))
 }

@@ -1,0 +1,48 @@
+//! What is admitted finds its room, whatever goes on between the admission and the log.
+
+use chronos::engine::storage::sim::SimStorage;
+use chronos::engine::{Admission, Engine, Health};
+
+use crate::support::{in_time, open};
+
+/// Stages a write if it is admitted, and submits it for somebody to commit.
+fn submit(engine: &Engine, key: &[u8], value_bytes: usize) -> bool {
+    let mut session = engine.session();
+    let ready = matches!(session.admit(key.len(), value_bytes), Admission::Ready);
+    if ready {
+        session.put(key, &vec![b'.'; value_bytes]);
+    }
+    session.submit_quietly();
+    ready
+}
+
+#[test]
+fn an_admitted_write_fits_also_if_the_group_before_it_goes_alone() {
+    let (mut ready, mut stalled) = (0, 0);
+    // Both fill their last block by a few bytes, and there is no other segment to go on in.
+    for value_bytes in (22_000..29_000).step_by(100) {
+        let engine = open(SimStorage::new(1), 1).unwrap();
+        assert!(submit(&engine, b"first", 24_510));
+        let mut session = engine.session();
+        if !matches!(session.admit(6, value_bytes), Admission::Ready) {
+            stalled += 1;
+            continue;
+        }
+        session.put(b"second", &vec![b'.'; value_bytes]);
+        std::thread::scope(|scope| scope.spawn(|| engine.commit_in_place()).join().unwrap());
+        session.submit_quietly();
+        assert!(engine.commit_in_place(), "{value_bytes}: {:?}", engine.health());
+        assert!(matches!(engine.health(), Health::Ok));
+        ready += 1;
+    }
+    assert!(ready > 0 && stalled > 0, "{ready} ready, {stalled} stalled");
+}
+
+#[test]
+fn a_blocking_write_commits_what_is_in_its_way() {
+    let engine = open(SimStorage::new(1), 1).unwrap();
+    assert!(submit(&engine, b"first", 30_000));
+    let writer = engine.clone();
+    in_time("a put", move || writer.put(b"second", &[b'.'; 30_000])).unwrap();
+    assert_eq!(engine.durable_seq(), 2);
+}
