@@ -43,6 +43,6 @@ fn a_blocking_write_commits_what_is_in_its_way() {
     let engine = open(SimStorage::new(1), 1).unwrap();
     assert!(submit(&engine, b"first", 30_000));
     let writer = engine.clone();
-    in_time("a put", move || writer.put(b"second", &[b'.'; 30_000])).unwrap();
+    in_time("a put", move || writer.put(b"second", &vec![b'.'; 30_000])).unwrap();
     assert_eq!(engine.durable_seq(), 2);
 }
