@@ -39,6 +39,8 @@ pub(crate) struct Background {
 struct Requests {
     woken: bool,
     compactions: Vec<Ticket>,
+    /// Those that are being done.
+    compacting: Vec<Ticket>,
     closes: Vec<Ticket>,
     /// Why no request is taken any more.
     over: Option<Result<()>>,
@@ -86,8 +88,19 @@ impl Background {
         ticket
     }
 
-    fn take_compactions(&self) -> Vec<Ticket> {
-        std::mem::take(&mut lock(&self.requests).compactions)
+    /// Takes on what merges were asked for; false if none were. They stay in the list, so that they
+    /// are answered even if this thread dies of them.
+    fn begin_compactions(&self) -> bool {
+        let mut requests = lock(&self.requests);
+        let asked = std::mem::take(&mut requests.compactions);
+        requests.compacting.extend(asked);
+        !requests.compacting.is_empty()
+    }
+
+    fn end_compactions(&self, outcome: &Result<()>) {
+        for ticket in std::mem::take(&mut lock(&self.requests).compacting) {
+            ticket.finish(outcome.clone());
+        }
     }
 
     fn is_closing(&self) -> bool {
@@ -98,7 +111,8 @@ impl Background {
     fn finish(&self, outcome: &Result<()>) {
         let mut requests = lock(&self.requests);
         requests.over.get_or_insert_with(|| outcome.clone());
-        for ticket in std::mem::take(&mut requests.compactions) {
+        let begun = std::mem::take(&mut requests.compacting);
+        for ticket in std::mem::take(&mut requests.compactions).into_iter().chain(begun) {
             ticket.finish(closed(outcome.clone()));
         }
         for ticket in std::mem::take(&mut requests.closes) {
@@ -207,9 +221,8 @@ impl Inner {
     }
 
     fn refuse_compactions(&self, error: &Error) {
-        for ticket in self.background.take_compactions() {
-            ticket.finish(Err(error.clone()));
-        }
+        self.background.begin_compactions();
+        self.background.end_compactions(&Err(error.clone()));
     }
 
     /// Does one piece of work; false if there is none.
@@ -220,14 +233,11 @@ impl Inner {
         if self.do_urgent()? {
             return Ok(true);
         }
-        let asked = self.background.take_compactions();
-        if asked.is_empty() {
+        if !self.background.begin_compactions() {
             return self.compact(Reason::Level0Full(self.options.level0_tables));
         }
         let outcome = self.compact_everything();
-        for ticket in asked {
-            ticket.finish(outcome.clone());
-        }
+        self.background.end_compactions(&outcome);
         self.signal.notify();
         outcome.map(|()| true)
     }

@@ -9,5 +9,6 @@ mod damage;
 mod faults;
 mod frontier;
 mod model;
+mod panics;
 mod script;
 mod support;
