@@ -103,6 +103,11 @@ impl Background {
         }
     }
 
+    /// Whether no request is taken any more.
+    fn is_over(&self) -> bool {
+        lock(&self.requests).over.is_some()
+    }
+
     fn is_closing(&self) -> bool {
         !lock(&self.requests).closes.is_empty()
     }
@@ -123,12 +128,13 @@ impl Background {
     /// Waits to be woken, or for `limit`.
     fn wait(&self, limit: Option<Duration>) {
         let mut requests = lock(&self.requests);
-        if let Some(limit) = limit {
-            requests = wait_for(&self.changed, requests, limit);
-        } else {
-            while !requests.woken {
-                requests = wait(&self.changed, requests);
-            }
+        let mut limit_reached = false;
+        while !requests.woken && !limit_reached {
+            limit_reached = limit.is_some();
+            requests = match limit {
+                Some(limit) => wait_for(&self.changed, requests, limit),
+                None => wait(&self.changed, requests),
+            };
         }
         requests.woken = false;
     }
@@ -153,7 +159,7 @@ impl Inner {
     pub(crate) fn request_close(&self) -> Ticket {
         write(&self.memory).closed = true;
         let ticket = self.background.request(|requests| &mut requests.closes, |outcome| outcome);
-        if self.is_manual() {
+        if self.is_manual() && self.background.is_closing() {
             self.close_now();
         }
         ticket
@@ -174,8 +180,12 @@ impl Inner {
         }
     }
 
-    /// Does what there is to do, most urgent first.
+    /// Does what there is to do, most urgent first. Once closed, nothing: the directory may be
+    /// another's by then.
     pub(crate) fn run_background(&self) {
+        if self.background.is_over() {
+            return;
+        }
         if !self.has_room_again() {
             return self.refuse_compactions(&Error::NoSpace);
         }
@@ -435,5 +445,19 @@ impl Surroundings for MergeSurroundings<'_> {
         }
         while self.0.do_urgent()? {}
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wake_before_the_wait_is_not_lost() {
+        let background = Background::default();
+        for limit in [None, Some(Duration::MAX)] {
+            background.wake();
+            background.wait(limit);
+        }
     }
 }

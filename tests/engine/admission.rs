@@ -46,3 +46,21 @@ fn a_blocking_write_commits_what_is_in_its_way() {
     in_time("a put", move || writer.put(b"second", &[b'.'; 30_000])).unwrap();
     assert_eq!(engine.durable_seq(), 2);
 }
+
+#[test]
+fn a_closed_engine_leaves_the_directory_alone() {
+    let storage = SimStorage::new(1);
+    let engine = open(storage.clone(), 1).unwrap();
+    engine.run_background();
+    engine.put(b"key", b"value").unwrap();
+    storage.set_capacity(Some(0));
+    assert!(engine.close().is_err(), "there is no room to flush");
+    storage.set_capacity(None);
+    // Another process may have it by now.
+    let calls = storage.call_count();
+    assert!(engine.close().is_err());
+    assert!(engine.compact().is_err());
+    engine.run_background();
+    assert_eq!(storage.call_count(), calls);
+    assert_eq!(engine.get(b"key").unwrap(), Some(b"value".to_vec()), "lookups go on");
+}
