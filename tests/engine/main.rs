@@ -12,3 +12,4 @@ mod model;
 mod panics;
 mod script;
 mod support;
+mod torn;
