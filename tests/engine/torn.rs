@@ -19,7 +19,7 @@ fn torn() -> SimStorage {
     storage.crash_at(storage.call_count() + 1);
     engine.put(b"key", &[b'x'; 3_000]).unwrap_err();
     // Some seed tears in the middle of the five sectors of that group.
-    (0..)
+    (0..100)
         .map(|seed| storage.power_cut(Survival::Torn(seed)))
         .find(|storage| reopen(storage.power_cut(Survival::Everything)).unwrap().1.torn.is_some())
         .map(|storage| storage.power_cut(Survival::Everything))

@@ -1,9 +1,11 @@
-//! A bug that kills a thread of the engine: nobody waits for ever, and nothing looks alive.
+//! A storage that goes wrong in ways that no error tells. A bug kills a thread of the engine: nobody
+//! waits for ever, and nothing looks alive. Other bytes are stored than were written: they are read
+//! back before they count.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use chronos::engine::storage::sim::{SimStorage, Survival};
 use chronos::engine::storage::{File, Storage};
@@ -11,26 +13,31 @@ use chronos::engine::{Engine, Error, Health, Scheduling};
 
 use crate::support::{in_time, open, tiny, world};
 
-/// A storage that panics, once armed, where a file of one kind is written.
+/// What becomes of a write.
+const SOUND: u8 = 0;
+const PANICS: u8 = 1;
+const CHANGES_A_BIT: u8 = 2;
+
+/// A storage that goes wrong, once it is told to, where a file of one kind is written.
 #[derive(Clone)]
 struct Brittle {
     storage: SimStorage,
     kind: &'static str,
-    armed: Arc<AtomicBool>,
+    fault: Arc<AtomicU8>,
 }
 
 impl Brittle {
     fn new(kind: &'static str) -> Self {
-        Brittle { storage: SimStorage::new(1), kind, armed: Arc::default() }
+        Brittle { storage: SimStorage::new(1), kind, fault: Arc::default() }
     }
 
-    fn arm(&self, armed: bool) {
-        self.armed.store(armed, Ordering::Relaxed);
+    fn set(&self, fault: u8) {
+        self.fault.store(fault, Ordering::Relaxed);
     }
 
     fn wrap(&self, name: &str, file: Arc<dyn File>) -> Arc<dyn File> {
-        let armed = if name.contains(self.kind) { Arc::clone(&self.armed) } else { Arc::default() };
-        Arc::new(BrittleFile { file, armed })
+        let fault = if name.contains(self.kind) { Arc::clone(&self.fault) } else { Arc::default() };
+        Arc::new(BrittleFile { file, fault })
     }
 }
 
@@ -74,7 +81,7 @@ impl Storage for Brittle {
 
 struct BrittleFile {
     file: Arc<dyn File>,
-    armed: Arc<AtomicBool>,
+    fault: Arc<AtomicU8>,
 }
 
 impl File for BrittleFile {
@@ -87,8 +94,11 @@ impl File for BrittleFile {
     }
 
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        assert!(!self.armed.load(Ordering::Relaxed), "a bug, as planned");
-        self.file.write_all_at(buf, offset)
+        let fault = self.fault.load(Ordering::Relaxed);
+        assert_ne!(fault, PANICS, "a bug, as planned");
+        let mut bytes = buf.to_vec();
+        bytes[0] ^= u8::from(fault == CHANGES_A_BIT);
+        self.file.write_all_at(&bytes, offset)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -100,12 +110,12 @@ impl File for BrittleFile {
     }
 }
 
-/// An engine that will panic where a file of this kind is written, with one write in it.
-fn armed(kind: &'static str, scheduling: Scheduling) -> (Brittle, Engine) {
+/// An engine with one write in it, and its storage, which will go wrong at files of this kind.
+fn sample(kind: &'static str, fault: u8, scheduling: Scheduling) -> (Brittle, Engine) {
     let storage = Brittle::new(kind);
     let (engine, _) = Engine::open(world(storage.clone(), 1), tiny(scheduling)).unwrap();
     engine.put(b"key", b"kept").unwrap();
-    storage.arm(true);
+    storage.set(fault);
     (storage, engine)
 }
 
@@ -126,7 +136,7 @@ fn is_dead_and_honest(storage: &Brittle, engine: Engine) {
 
 #[test]
 fn the_background_dies_and_the_merge_that_was_asked_for_is_answered() {
-    let (storage, engine) = armed(".sst", Scheduling::Threads);
+    let (storage, engine) = sample(".sst", PANICS, Scheduling::Threads);
     let ticket = engine.start_compaction();
     in_time("the merge", move || ticket.wait()).unwrap_err();
     is_dead_and_honest(&storage, engine);
@@ -134,7 +144,7 @@ fn the_background_dies_and_the_merge_that_was_asked_for_is_answered() {
 
 #[test]
 fn the_log_thread_dies_and_the_writer_is_told() {
-    let (storage, engine) = armed(".wal", Scheduling::Threads);
+    let (storage, engine) = sample(".wal", PANICS, Scheduling::Threads);
     let writer = engine.clone();
     let outcome = in_time("the write", move || writer.put(b"key", b"lost"));
     assert!(matches!(outcome, Err(Error::Failed(_))), "{outcome:?}");
@@ -143,8 +153,19 @@ fn the_log_thread_dies_and_the_writer_is_told() {
 
 #[test]
 fn a_panic_amid_a_commit_in_place_loses_no_other_writes_in_silence() {
-    let (storage, engine) = armed(".wal", Scheduling::Manual);
+    let (storage, engine) = sample(".wal", PANICS, Scheduling::Manual);
     catch_unwind(AssertUnwindSafe(|| engine.put(b"key", b"lost"))).unwrap_err();
-    storage.arm(false);
+    storage.set(SOUND);
     is_dead_and_honest(&storage, engine);
+}
+
+#[test]
+fn a_table_is_read_back_before_it_counts() {
+    let (storage, engine) = sample(".sst", CHANGES_A_BIT, Scheduling::Manual);
+    assert!(matches!(engine.compact(), Err(Error::Corrupt { .. })));
+    assert_eq!(engine.stats().immutable_memtables, 1, "memory keeps what no table holds");
+    assert_eq!(engine.get(b"key").unwrap(), Some(b"kept".to_vec()));
+    storage.set(SOUND);
+    engine.compact().unwrap();
+    assert_eq!(engine.get(b"key").unwrap(), Some(b"kept".to_vec()));
 }
