@@ -40,6 +40,8 @@ pub(crate) struct Background {
 struct Requests {
     woken: bool,
     compactions: Vec<Ticket>,
+    /// Those that are being done.
+    compacting: Vec<Ticket>,
     closes: Vec<Ticket>,
     /// Why no request is taken any more.
     over: Option<Result<()>>,
@@ -87,8 +89,24 @@ impl Background {
         ticket
     }
 
-    fn take_compactions(&self) -> Vec<Ticket> {
-        std::mem::take(&mut lock(&self.requests).compactions)
+    /// Takes on what merges were asked for; false if none were. They stay in the list, so that they
+    /// are answered even if this thread dies of them.
+    fn begin_compactions(&self) -> bool {
+        let mut requests = lock(&self.requests);
+        let asked = std::mem::take(&mut requests.compactions);
+        requests.compacting.extend(asked);
+        !requests.compacting.is_empty()
+    }
+
+    fn end_compactions(&self, outcome: &Result<()>) {
+        for ticket in std::mem::take(&mut lock(&self.requests).compacting) {
+            ticket.finish(outcome.clone());
+        }
+    }
+
+    /// Whether no request is taken any more.
+    fn is_over(&self) -> bool {
+        lock(&self.requests).over.is_some()
     }
 
     fn is_closing(&self) -> bool {
@@ -99,7 +117,8 @@ impl Background {
     fn finish(&self, outcome: &Result<()>) {
         let mut requests = lock(&self.requests);
         requests.over.get_or_insert_with(|| outcome.clone());
-        for ticket in std::mem::take(&mut requests.compactions) {
+        let begun = std::mem::take(&mut requests.compacting);
+        for ticket in std::mem::take(&mut requests.compactions).into_iter().chain(begun) {
             ticket.finish(closed(outcome.clone()));
         }
         for ticket in std::mem::take(&mut requests.closes) {
@@ -110,12 +129,13 @@ impl Background {
     /// Waits to be woken, or for `limit`.
     fn wait(&self, limit: Option<Duration>) {
         let mut requests = lock(&self.requests);
-        if let Some(limit) = limit {
-            requests = wait_for(&self.changed, requests, limit);
-        } else {
-            while !requests.woken {
-                requests = wait(&self.changed, requests);
-            }
+        let mut limit_reached = false;
+        while !requests.woken && !limit_reached {
+            limit_reached = limit.is_some();
+            requests = match limit {
+                Some(limit) => wait_for(&self.changed, requests, limit),
+                None => wait(&self.changed, requests),
+            };
         }
         requests.woken = false;
     }
@@ -140,7 +160,7 @@ impl Inner {
     pub(crate) fn request_close(&self) -> Ticket {
         write(&self.memory).closed = true;
         let ticket = self.background.request(|requests| &mut requests.closes, |outcome| outcome);
-        if self.is_manual() {
+        if self.is_manual() && self.background.is_closing() {
             self.close_now();
         }
         ticket
@@ -162,8 +182,12 @@ impl Inner {
         }
     }
 
-    /// Does what there is to do, most urgent first.
+    /// Does what there is to do, most urgent first. Once closed, nothing: the directory may be
+    /// another's by then.
     pub(crate) fn run_background(&self) {
+        if self.background.is_over() {
+            return;
+        }
         if !self.has_room_again() {
             return self.refuse_compactions(&Error::NoSpace);
         }
@@ -209,14 +233,10 @@ impl Inner {
     }
 
     fn refuse_compactions(&self, error: &Error) {
-        let tickets = self.background.take_compactions();
-        if tickets.is_empty() {
-            return;
+        if self.background.begin_compactions() {
+            self.background.end_compactions(&Err(error.clone()));
+            self.signal.notify();
         }
-        for ticket in tickets {
-            ticket.finish(Err(error.clone()));
-        }
-        self.signal.notify();
     }
 
     /// Does one piece of work; false if there is none.
@@ -227,15 +247,12 @@ impl Inner {
         if self.do_urgent()? {
             return Ok(true);
         }
-        let asked = self.background.take_compactions();
-        if asked.is_empty() {
+        if !self.background.begin_compactions() {
             let policy = self.options.policy();
             return self.compact(|levels, damaged| policy.pick(levels, damaged));
         }
         let outcome = self.compact_everything();
-        for ticket in asked {
-            ticket.finish(outcome.clone());
-        }
+        self.background.end_compactions(&outcome);
         self.signal.notify();
         outcome.map(|()| true)
     }
@@ -460,5 +477,19 @@ impl Surroundings for MergeSurroundings<'_> {
         }
         while self.0.do_urgent()? {}
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wake_before_the_wait_is_not_lost() {
+        let background = Background::default();
+        for limit in [None, Some(Duration::MAX)] {
+            background.wake();
+            background.wait(limit);
+        }
     }
 }

@@ -379,6 +379,7 @@ impl Commit {
 
     /// Writes what is pending as one group and moves the frontier.
     fn commit_pending(&self, wal: &mut MutexGuard<'_, Wal>) {
+        let _guard = PanicIsFailure(self);
         if self.failed.get().is_some() {
             return;
         }
@@ -424,6 +425,17 @@ impl Commit {
         self.signal.notify();
         if !self.untidy.swap(true, Ordering::AcqRel) {
             self.wake(lock(&self.queue));
+        }
+    }
+}
+
+/// A panic amid a commit, on whichever thread, loses its group: nothing may follow it.
+struct PanicIsFailure<'a>(&'a Commit);
+
+impl Drop for PanicIsFailure<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(Error::Failed("a thread panicked while it committed".into()));
         }
     }
 }

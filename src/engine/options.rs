@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::compaction::picker::Policy;
 use super::error::{Error, Result};
+use super::memtable::MAX_MEMTABLE_BYTES;
 use super::storage::{Storage, disk::DiskStorage};
 
 /// When a write counts as committed, and so when its `OK` may leave.
@@ -90,7 +91,7 @@ impl Options {
 
     /// Size at which a memtable is full, in bytes.
     pub(crate) fn memtable_bytes(&self) -> usize {
-        self.memory_bytes / 4
+        (self.memory_bytes / 4).min(MAX_MEMTABLE_BYTES)
     }
 
     /// What decides about merges.
@@ -158,4 +159,17 @@ impl Environment {
 fn random_u64() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_budget_makes_a_memtable_larger_than_its_references_reach() {
+        let memtable =
+            |memory_bytes| Options { memory_bytes, ..Options::default() }.memtable_bytes();
+        assert_eq!(memtable(256 << 20), 64 << 20);
+        assert_eq!(memtable(usize::MAX), MAX_MEMTABLE_BYTES);
+    }
 }

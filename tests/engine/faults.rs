@@ -1,7 +1,7 @@
 //! Calls that fail: errors from the device and a full disk.
 
 use chronos::engine::storage::sim::{FaultKind, SimStorage, Survival, Times};
-use chronos::engine::{Admission, Engine, Error, Health, Scheduling};
+use chronos::engine::{Admission, Engine, Error, Health, Lookup, Scheduling};
 
 use crate::support::{
     PATIENCE, Random, State, apply, observe, open, random_write, tiny, world, write,
@@ -71,6 +71,8 @@ fn a_failed_log_refuses_writes_and_shows_only_what_is_durable() {
     assert!(matches!(error, Error::Failed(_)), "{error}");
     assert!(matches!(engine.health(), Health::Failed { .. }));
     assert_eq!(engine.get(b"k").unwrap(), Some(b"durable".to_vec()));
+    let is_durable = |seen: &Lookup<'_>| matches!(seen, Lookup::Found { value, .. } if value.as_ref() == b"durable");
+    assert!(is_durable(&engine.session().lookup(b"k").unwrap()), "a session shows the same");
     let calls = storage.call_count();
     assert!(matches!(engine.put(b"k", b"more"), Err(Error::Failed(_))));
     assert_eq!(storage.call_count(), calls, "the log is never written or synced again");

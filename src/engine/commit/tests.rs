@@ -3,8 +3,10 @@
 use std::sync::atomic::AtomicU64;
 
 use super::*;
+use crate::engine::iter::testing::Random;
 use crate::engine::journal::{Header, Purpose};
-use crate::engine::storage::sim::{FaultKind, SimStorage, Times};
+use crate::engine::storage::Storage;
+use crate::engine::storage::sim::{FaultKind, SimStorage, Survival, Times};
 use crate::engine::wal::{create_segment, start_segment};
 
 /// A header and seven blocks.
@@ -101,4 +103,81 @@ fn a_clock_that_steps_back_does_not_put_off_syncs_and_seals() {
         assert!(commit.commit_in_place());
         assert!(lock(&commit.wal).is_synced(), "{durability:?}: not synced until then");
     }
+}
+
+#[test]
+fn segments_never_grow_and_what_is_admitted_fits() {
+    let storage = SimStorage::new(1);
+    let commit = pipeline(&storage, Durability::Always, Arc::default());
+    let mut random = Random(9);
+    let (mut id, mut admitted) = (1, 0);
+    for _ in 0..600 {
+        let close = commit.capacity().payload_limit.saturating_sub(random.below(8) as usize);
+        let any = 1 + random.below(20_000) as usize;
+        let bytes = if random.below(2) == 0 { close } else { any };
+        if bytes > 0 && commit.capacity().admits(0, bytes) {
+            admitted += 1;
+            submit(&commit, admitted, bytes);
+            assert!(commit.commit_in_place(), "{bytes} bytes: {:?}", commit.failure());
+        }
+        if random.below(2) == 0 {
+            commit.seal().unwrap();
+        }
+        if random.below(3) == 0 && commit.wants_spare() {
+            id += 1;
+            commit.add_spare(create_segment(&storage, id, SEGMENT_BYTES).unwrap());
+        }
+    }
+    assert!(id > 20 && admitted > 100, "{id} segments, {admitted} writes");
+    for name in storage.list().unwrap() {
+        assert_eq!(storage.read_file(&name).unwrap().len(), SEGMENT_BYTES, "{name} has grown");
+    }
+}
+
+#[test]
+fn a_seal_takes_no_room_from_what_waits() {
+    let storage = SimStorage::new(1);
+    let commit = pipeline(&storage, Durability::Always, Arc::default());
+    submit(&commit, 1, 100);
+    assert!(commit.commit_in_place());
+    submit(&commit, 2, 100);
+    let calls = storage.call_count();
+    commit.tidy(&mut lock(&commit.wal));
+    assert_eq!(storage.call_count(), calls, "sealed while a write waits");
+    assert!(commit.commit_in_place());
+    commit.tidy(&mut lock(&commit.wal));
+    assert!(!lock(&commit.wal).is_unsealed());
+}
+
+#[test]
+fn groups_stay_small_while_something_waits() {
+    let capacity = Capacity { pending_bytes: 3 << 20, payload_limit: 64 << 20 };
+    assert!(capacity.admits(0, 1 << 20));
+    assert!(!capacity.admits(0, (1 << 20) + 1));
+    assert!(!capacity.admits(1, 1 << 20));
+    assert!(Capacity { pending_bytes: 0, ..capacity }.admits(0, 64 << 20), "alone");
+}
+
+#[test]
+fn a_dead_log_is_never_written_again() {
+    let storage = SimStorage::new(1);
+    let commit = pipeline(&storage, Durability::Always, Arc::default());
+    submit(&commit, 1, 100);
+    storage.fail_call(storage.call_count() + 2, FaultKind::SyncLosesData, Times::Once);
+    assert!(!commit.commit_in_place());
+    // Admitted before, submitted after.
+    submit(&commit, 2, 100);
+    let calls = storage.call_count();
+    assert!(!commit.commit_in_place());
+    assert!(commit.seal().is_err());
+    commit.run();
+    assert_eq!((storage.call_count(), commit.durable_seq()), (calls, 0));
+}
+
+#[test]
+fn a_segment_is_whole_and_durable_before_it_counts() {
+    let storage = SimStorage::new(1);
+    create_segment(&storage, 1, SEGMENT_BYTES).unwrap();
+    let survivor = storage.power_cut(Survival::Nothing);
+    assert_eq!(survivor.read_file("000001.wal").unwrap(), vec![0; SEGMENT_BYTES]);
 }

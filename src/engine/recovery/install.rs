@@ -58,7 +58,9 @@ fn keep_torn_tail(storage: &dyn Storage, found: &Found) -> Result<()> {
         }
         let file = storage.create(&torn.copy)?;
         file.write_all_at(&found.torn_bytes, 0)?;
-        file.sync()
+        file.sync()?;
+        // The next step may be the last that sees the tail: a segment that ends the log before it.
+        storage.sync_dir()
     };
     write().map_err(|e| Error::io("write", &torn.copy, e))
 }
