@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use super::compaction::job::{Surroundings, write_tables};
+use super::compaction::job::{Surroundings, Target, write_tables};
 use super::compaction::picker::{self, Plan, Reason};
 use super::db::Inner;
 use super::error::{Error, Result};
@@ -272,8 +272,8 @@ impl Inner {
         // A table must not hold what the log may yet lose.
         self.wait_durable(last_seq)?;
         let mut entries = VisibleIter::new(memtable.sorted(), Seq::MAX, false);
-        let storage = self.environment.storage.as_ref();
-        let tables = write_tables(storage, &mut entries, u64::MAX, &mut FlushSurroundings(self))?;
+        let target = self.target(u64::MAX);
+        let tables = write_tables(target, &mut entries, &mut FlushSurroundings(self))?;
         let first_segment = self.commit.oldest_needed(last_seq);
         let edit = VersionEdit {
             added: tables.iter().map(|table| (0, table.meta().clone())).collect(),
@@ -358,22 +358,25 @@ impl Inner {
         let iters = inputs.iter().map(|table| Box::new(table.iter()) as Input);
         let merged = MergeIter::new(iters.collect());
         let mut entries = VisibleIter::new(merged, Seq::MAX, plan.drop_tombstones);
-        let storage = self.environment.storage.as_ref();
-        let table_bytes = self.options.table_bytes as u64;
-        let tables =
-            write_tables(storage, &mut entries, table_bytes, &mut MergeSurroundings(self))?;
+        let target = self.target(self.options.table_bytes as u64);
+        let tables = write_tables(target, &mut entries, &mut MergeSurroundings(self))?;
         let added = tables.iter().map(|table| (plan.output_level, table.meta().clone())).collect();
         let removed = plan.inputs.iter().copied().collect();
         self.install(&VersionEdit { added, removed, ..VersionEdit::default() }, &tables)?;
         for id in &plan.inputs {
             let name = filename::table(*id);
             // Readers that still hold the table go on reading it.
-            storage.remove(&name).map_err(|e| Error::io("remove", &name, e))?;
+            self.environment.storage.remove(&name).map_err(|e| Error::io("remove", &name, e))?;
         }
         self.counters.compactions.add(1);
         let bytes: u64 = inputs.iter().map(|table| table.meta().bytes).sum();
         self.counters.compacted_bytes.add(bytes);
         Ok(())
+    }
+
+    /// Where new tables go.
+    fn target(&self, table_bytes: u64) -> Target<'_> {
+        Target { storage: self.environment.storage.as_ref(), cache: &self.cache, table_bytes }
     }
 
     fn damaged_tables(&self) -> BTreeSet<u64> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::error::{Error, Result};
+use super::memory::MAX_IMMUTABLES;
 use super::storage::{Storage, disk::DiskStorage};
 
 /// When a write counts as committed, and so when its `OK` may leave.
@@ -37,7 +38,9 @@ pub enum Scheduling {
 /// Tunables of an engine. `Options::default()` suits a server with 256 MiB to spend.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Memory for memtables, in bytes: one is written while up to two are flushed; a quarter each.
+    /// The budget of memory, in bytes. Half of it is for memtables: one is written while up to two
+    /// are flushed, a sixth each. The other half is the block cache. Filters and the top levels of
+    /// the indexes (about 1.3 bytes a key) come on top; `Stats` tells them.
     pub memory_bytes: usize,
     /// When a write counts as committed.
     pub durability: Durability,
@@ -71,6 +74,9 @@ pub const MIN_SEGMENT_BYTES: usize = 32 << 10;
 /// Writes wait while level 0 has this many times the tables that start a merge.
 const LEVEL0_STOP_FACTOR: usize = 6;
 
+/// Memtables that may be in memory at once: the active one, and those that wait for their flush.
+const MEMTABLES: usize = 1 + MAX_IMMUTABLES;
+
 impl Options {
     /// Whether the values can work together.
     pub(crate) fn check(&self) -> Result<()> {
@@ -89,7 +95,12 @@ impl Options {
 
     /// Size at which a memtable is full, in bytes.
     pub(crate) fn memtable_bytes(&self) -> usize {
-        self.memory_bytes / 4
+        self.memory_bytes / 2 / MEMTABLES
+    }
+
+    /// Size of the block cache, in bytes.
+    pub(crate) fn cache_bytes(&self) -> usize {
+        self.memory_bytes / 2
     }
 
     /// Tables in level 0 at which writes wait.

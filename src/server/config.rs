@@ -28,7 +28,7 @@ pub struct Config {
     #[arg(long, value_enum, default_value = "always")]
     pub durability: DurabilityArg,
 
-    /// Memory for recent writes (memtables), in bytes; suffixes k, m, g (or KiB, MiB, GiB) multiply
+    /// Memory for recent writes and cached blocks, half each, in bytes; suffixes k, m, g (or KiB, MiB, GiB) multiply
     /// by 1024. At least 8m.
     #[arg(long, value_name = "BYTES", default_value = "256m", value_parser = parse_memory)]
     pub memory_bytes: usize,

@@ -10,7 +10,7 @@ use chronos::engine::{Clock, Durability, Engine, Environment, Options, Result, S
 /// Sizes so small that a short run flushes, changes segments and merges.
 pub(crate) fn tiny(scheduling: Scheduling) -> Options {
     Options {
-        memory_bytes: 64 << 10,
+        memory_bytes: 96 << 10,
         durability: Durability::Always,
         wal_segment_bytes: 64 << 10,
         table_bytes: 12 << 10,

@@ -10,7 +10,7 @@ use crate::engine::error::{Error, Result};
 use crate::engine::filename;
 use crate::engine::iter::EntryIter;
 use crate::engine::storage::Storage;
-use crate::engine::table::{Table, TableBuilder};
+use crate::engine::table::{BlockCache, Table, TableBuilder};
 
 /// Bytes written between two looks at what is more urgent.
 const YIELD_EVERY_BYTES: u64 = 256 << 10;
@@ -23,14 +23,24 @@ pub(crate) trait Surroundings {
     fn yield_now(&mut self) -> Result<()>;
 }
 
-/// Writes what `entries` yields as tables of about `table_bytes`, durable and verified.
+/// Where tables go, and what they are to be.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    /// Holds the files.
+    pub(crate) storage: &'a dyn Storage,
+    /// What the tables will be read through.
+    pub(crate) cache: &'a Arc<BlockCache>,
+    /// The size at which the next table is begun, in bytes.
+    pub(crate) table_bytes: u64,
+}
+
+/// Writes what `entries` yields as tables, durable and verified.
 pub(crate) fn write_tables(
-    storage: &dyn Storage,
+    target: Target<'_>,
     entries: &mut dyn EntryIter,
-    table_bytes: u64,
     surroundings: &mut dyn Surroundings,
 ) -> Result<Vec<Arc<Table>>> {
-    let mut writer = Writer { storage, table_bytes, builder: None, outputs: Vec::new() };
+    let mut writer = Writer { target, builder: None, outputs: Vec::new() };
     let outcome = writer.run(entries, surroundings);
     if outcome.is_err() {
         writer.remove_outputs();
@@ -39,8 +49,7 @@ pub(crate) fn write_tables(
 }
 
 struct Writer<'a> {
-    storage: &'a dyn Storage,
-    table_bytes: u64,
+    target: Target<'a>,
     builder: Option<TableBuilder>,
     /// Ids of the tables begun.
     outputs: Vec<u64>,
@@ -58,7 +67,8 @@ impl Writer<'_> {
         let mut finished_bytes = 0;
         while entries.advance()? {
             let entry = entries.entry();
-            let full = self.builder.as_ref().is_some_and(|b| b.file_bytes() >= self.table_bytes);
+            let full =
+                self.builder.as_ref().is_some_and(|b| b.file_bytes() >= self.target.table_bytes);
             if full && entry.key != last_key {
                 tables.push(self.finish()?);
                 finished_bytes += tables.last().map_or(0, |table: &Arc<Table>| table.meta().bytes);
@@ -68,7 +78,7 @@ impl Writer<'_> {
                 none => {
                     let id = surroundings.next_file_id();
                     self.outputs.push(id);
-                    none.insert(TableBuilder::new(self.storage, id)?)
+                    none.insert(TableBuilder::new(self.target.storage, id)?)
                 }
             };
             builder.add(entry)?;
@@ -82,7 +92,7 @@ impl Writer<'_> {
         if self.builder.is_some() {
             tables.push(self.finish()?);
         }
-        self.storage.sync_dir().map_err(|e| Error::io("sync", "the directory", e))?;
+        self.target.storage.sync_dir().map_err(|e| Error::io("sync", "the directory", e))?;
         Ok(tables)
     }
 
@@ -90,7 +100,7 @@ impl Writer<'_> {
     fn finish(&mut self) -> Result<Arc<Table>> {
         let builder = self.builder.take().ok_or(Error::Closed)?;
         let meta = builder.finish()?;
-        let table = Table::open(self.storage, &meta)?;
+        let table = Table::open(self.target.storage, &meta, self.target.cache)?;
         table.verify()?;
         Ok(Arc::new(table))
     }
@@ -99,7 +109,7 @@ impl Writer<'_> {
         self.builder = None;
         for id in &self.outputs {
             // What cannot be removed now is an orphan, removed at the next open.
-            let _ = self.storage.remove(&filename::table(*id));
+            let _ = self.target.storage.remove(&filename::table(*id));
         }
     }
 }

@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::format::Decoded;
+use crate::engine::cache::Weigh;
 use crate::engine::coding::{Reader, get_u32, put_varint};
 use crate::engine::iter::Entry;
 use crate::engine::key::{Kind, Seq, compare_entries};
@@ -89,7 +90,7 @@ fn shared_prefix(a: &[u8], b: &[u8]) -> usize {
 
 /// A block in memory, its checksum verified.
 #[derive(Debug)]
-pub(super) struct Block {
+pub(crate) struct Block {
     bytes: Vec<u8>,
     /// Where the entries end and the restart points begin.
     entries_end: usize,
@@ -122,6 +123,11 @@ impl Block {
         Block { bytes: Vec::new(), entries_end: 0, restarts: 0, offset: 0 }
     }
 
+    /// The bytes at `range`, which came from an entry of this block.
+    pub(super) fn slice(&self, range: Range<usize>) -> &[u8] {
+        self.bytes.get(range).unwrap_or_default()
+    }
+
     /// The offset of a restart point; one that there is not lies behind all entries.
     fn restart(&self, at: usize) -> usize {
         get_u32(&self.bytes, self.entries_end + 4 * at)
@@ -150,6 +156,15 @@ impl Block {
         Ok(self.restart(low))
     }
 }
+
+impl Weigh for Block {
+    fn weight_bytes(&self) -> usize {
+        self.bytes.capacity() + size_of::<Self>() + CACHED_OVERHEAD_BYTES
+    }
+}
+
+/// Bytes that a cached block takes besides itself: counts of its `Arc`, its place in the cache.
+const CACHED_OVERHEAD_BYTES: usize = 80;
 
 const CUT_OFF: &str = "an entry is cut off";
 
@@ -251,9 +266,14 @@ impl BlockCursor {
         (&self.key, self.seq)
     }
 
+    /// Where in the block the current entry's value stands.
+    pub(super) fn value_range(&self) -> Range<usize> {
+        self.value.clone()
+    }
+
     /// The current entry of `block`.
     pub(super) fn entry<'a>(&'a self, block: &'a Block) -> Entry<'a> {
-        let value = block.bytes.get(self.value.clone()).unwrap_or_default();
+        let value = block.slice(self.value.clone());
         Entry { key: &self.key, seq: self.seq, kind: self.kind, value }
     }
 }

@@ -103,6 +103,11 @@ impl Filter {
         Ok(Filter { lines: lines.iter().map(decode_line).collect() })
     }
 
+    /// Its bytes in memory.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.lines.len() * LINE_BYTES
+    }
+
     /// Whether the table may hold `key`; "no" is certain.
     pub(super) fn may_contain(&self, key: &[u8]) -> bool {
         let hash = xxh3_64(key);
