@@ -23,6 +23,7 @@ use super::key::{Kind, Seq};
 
 pub(crate) use self::block::Block;
 pub(crate) use self::builder::TableBuilder;
+pub(crate) use self::filter::KeyHash;
 pub(crate) use self::reader::Table;
 pub use self::value::Value;
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crc32c::crc32c_append;
 
 use super::block::{Block, BlockCursor};
-use super::filter::Filter;
+use super::filter::{Filter, KeyHash};
 use super::format::{Decoded, FOOTER_BYTES, Footer, Handle, Properties, check_block};
 use super::iter::TableIter;
 use super::{BlockCache, Read, ReadMode, TableMeta, Value, Version};
@@ -85,22 +85,24 @@ impl Table {
     }
 
     /// Whether the table may hold `key`; "no" is certain. In memory only.
-    pub(crate) fn may_contain(&self, key: &[u8]) -> bool {
+    pub(crate) fn may_contain(&self, key: &[u8], hash: KeyHash) -> bool {
         let in_range = *self.meta.smallest <= *key && *key <= *self.meta.largest;
-        in_range && self.filter.may_contain(key)
+        in_range && self.filter.may_contain(hash)
     }
 
-    /// The newest version of `key` that is not newer than `snapshot`. Asks the filter first.
+    /// The newest version of `key`, whose hash is given, that is not newer than `snapshot`. Asks the
+    /// filter first.
     ///
     /// # Errors
     /// `Io` or `Corrupt`: never answered as a miss.
     pub(crate) fn get(
         &self,
         key: &[u8],
+        hash: KeyHash,
         snapshot: Seq,
         mode: ReadMode,
     ) -> Result<Read<Option<Version>>> {
-        if snapshot < self.meta.min_seq || !self.may_contain(key) {
+        if snapshot < self.meta.min_seq || !self.may_contain(key, hash) {
             return Ok(Read::Done(None));
         }
         // A block belongs to the last entry it holds, so the first block not before the key's
@@ -136,7 +138,7 @@ impl Table {
         let mut iter = TableIter::new(self);
         while iter.advance()? {
             let entry = iter.entry();
-            if !self.filter.may_contain(entry.key) {
+            if !self.filter.may_contain(KeyHash::of(entry.key)) {
                 return Err(self.damage(0, "the filter denies a key that is there"));
             }
             found.count(entry);
@@ -224,7 +226,11 @@ impl Table {
 
     /// Reads the block reference that an index block's cursor stands on.
     pub(super) fn handle_at(&self, index: &Block, cursor: &BlockCursor) -> Result<Handle> {
-        Handle::decode(cursor.entry(index).value)
+        self.handle(index, cursor.entry(index).value)
+    }
+
+    fn handle(&self, index: &Block, value: &[u8]) -> Result<Handle> {
+        Handle::decode(value)
             .ok_or_else(|| self.damage(index.offset, "an index entry is not a block's place"))
     }
 
@@ -252,25 +258,19 @@ impl Table {
 
     /// The first block in `index` whose last entry does not come before (`key`, `seq`).
     fn find_block(&self, index: &Block, key: &[u8], seq: Seq) -> Result<Option<Handle>> {
-        let mut cursor = BlockCursor::new();
-        if self.decoded(index, cursor.seek(index, key, seq))? {
-            self.handle_at(index, &cursor).map(Some)
-        } else {
-            Ok(None)
+        match self.decoded(index, index.find((key, seq)))? {
+            Some(found) => self.handle(index, index.slice(found.value)).map(Some),
+            None => Ok(None),
         }
     }
 
     fn find_version(&self, data: Arc<Block>, key: &[u8], seq: Seq) -> Result<Option<Version>> {
-        let mut cursor = BlockCursor::new();
-        if !self.decoded(&data, cursor.seek(&data, key, seq))? {
+        let Some(found) = self.decoded(&data, data.find((key, seq)))? else {
             return Err(self.damage(data.offset, INDEX_DISAGREES));
-        }
-        let entry = cursor.entry(&data);
-        if entry.key != key {
-            return Ok(None);
-        }
-        let (seq, kind) = (entry.seq, entry.kind);
-        Ok(Some(Version { seq, kind, value: Value::pinned(data, cursor.value_range()) }))
+        };
+        let (seq, kind) = (found.seq, found.kind);
+        let version = || Version { seq, kind, value: Value::pinned(data, found.value) };
+        Ok(found.is_key.then(version))
     }
 }
 

@@ -70,7 +70,7 @@ fn expected(entries: &[Owned], key: &[u8], snapshot: Seq) -> Option<Answer> {
 }
 
 fn get(table: &Table, key: &[u8], snapshot: Seq) -> Result<Option<Answer>> {
-    match table.get(key, snapshot, ReadMode::Blocking)? {
+    match table.get(key, KeyHash::of(key), snapshot, ReadMode::Blocking)? {
         Read::Done(found) => Ok(found.map(|v| (v.seq, v.kind, v.value.to_vec()))),
         Read::WouldBlock => panic!("a blocking read blocks"),
     }
@@ -89,7 +89,7 @@ fn a_table_answers_as_the_model_does() {
             let snapshot = [random.below(count + 2), Seq::MAX][random.below(2) as usize];
             let expected = expected(&entries, &key, snapshot);
             let text = String::from_utf8_lossy(&key);
-            assert!(expected.is_none() || table.may_contain(&key));
+            assert!(expected.is_none() || table.may_contain(&key, KeyHash::of(&key)));
             assert_eq!(get(&table, &key, snapshot).unwrap(), expected, "{text} at {snapshot}");
         }
     }
@@ -153,14 +153,25 @@ fn a_cached_read_says_that_it_would_block() {
     let (storage, table) = built(&[put("a", 1, "x")]);
     storage.set_cold(true);
     let reads = storage.read_count();
-    assert_eq!(table.get(b"a", 1, ReadMode::Cached).unwrap(), Read::WouldBlock);
+    assert_eq!(table.get(b"a", KeyHash::of(b"a"), 1, ReadMode::Cached).unwrap(), Read::WouldBlock);
     assert!(get(&table, b"a", 1).unwrap().is_some());
     let reads_of_misses = storage.read_count();
-    assert_eq!(table.get(b"A", 1, ReadMode::Cached).unwrap(), Read::Done(None), "out of range");
-    assert_eq!(table.get(b"a", 0, ReadMode::Cached).unwrap(), Read::Done(None), "too old");
+    assert_eq!(
+        table.get(b"A", KeyHash::of(b"A"), 1, ReadMode::Cached).unwrap(),
+        Read::Done(None),
+        "out of range"
+    );
+    assert_eq!(
+        table.get(b"a", KeyHash::of(b"a"), 0, ReadMode::Cached).unwrap(),
+        Read::Done(None),
+        "too old"
+    );
     assert_eq!(storage.read_count(), reads_of_misses);
     assert_eq!(reads_of_misses, reads + 3);
-    assert!(matches!(table.get(b"a", 1, ReadMode::Cached), Ok(Read::Done(Some(_)))), "cached");
+    assert!(
+        matches!(table.get(b"a", KeyHash::of(b"a"), 1, ReadMode::Cached), Ok(Read::Done(Some(_)))),
+        "cached"
+    );
 }
 
 #[test]
@@ -174,7 +185,12 @@ fn a_read_fills_the_cache_and_a_walk_leaves_it_alone() {
     table.verify().unwrap();
     assert_eq!(cache.stats().misses + cache.stats().blocks as u64, 0, "walks go past the cache");
     // In the page cache: a read that must not wait takes it from there, and keeps it.
-    let found = |mode| matches!(table.get(&entries[9].0, Seq::MAX, mode), Ok(Read::Done(Some(_))));
+    let found = |mode| {
+        matches!(
+            table.get(&entries[9].0, KeyHash::of(&entries[9].0), Seq::MAX, mode),
+            Ok(Read::Done(Some(_)))
+        )
+    };
     assert!(found(ReadMode::Cached));
     assert_eq!((cache.stats().misses, cache.stats().blocks), (2, 2), "an index and a data block");
     storage.set_cold(true);
@@ -186,7 +202,7 @@ fn a_read_fills_the_cache_and_a_walk_leaves_it_alone() {
     }
     let first_round = storage.read_count() - reads;
     for (key, seq, kind, value) in &entries {
-        let answer = table.get(key, *seq, ReadMode::Cached).unwrap();
+        let answer = table.get(key, KeyHash::of(key), *seq, ReadMode::Cached).unwrap();
         let Read::Done(Some(found)) = answer else { panic!("not in memory") };
         assert_eq!((found.seq, found.kind, &*found.value), (*seq, *kind, &value[..]));
     }
@@ -200,7 +216,8 @@ fn a_read_fills_the_cache_and_a_walk_leaves_it_alone() {
 #[test]
 fn a_value_outlives_its_block_in_the_cache_and_its_table() {
     let (_, table) = built(&[put("a", 1, "kept")]);
-    let Ok(Read::Done(Some(found))) = table.get(b"a", 1, ReadMode::Blocking) else {
+    let Ok(Read::Done(Some(found))) = table.get(b"a", KeyHash::of(b"a"), 1, ReadMode::Blocking)
+    else {
         panic!("not found")
     };
     drop(table);
