@@ -93,6 +93,35 @@ fn sessions(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Point reads of a database that is in tables only, its blocks in the cache.
+fn tables(criterion: &mut Criterion) {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path(), Durability::Os);
+    for from in (0..KEYS).step_by(BATCH as usize) {
+        write_batch(&engine, from);
+    }
+    engine.compact().unwrap();
+    let mut group = criterion.benchmark_group("tables");
+    group.throughput(Throughput::Elements(BATCH));
+    let mut at = 0;
+    let mut get = |name, prefix: u8| {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let session = engine.session();
+                for number in at..at + BATCH {
+                    let mut key = key(number);
+                    key[0] = prefix;
+                    black_box(session.lookup(&key).is_ok());
+                }
+                at += BATCH;
+            });
+        });
+    };
+    get("lookup, cached block", b'k');
+    get("lookup, out of range", b'x');
+    group.finish();
+}
+
 fn synced(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().unwrap();
     let engine = open(directory.path(), Durability::Always);
@@ -105,5 +134,5 @@ fn synced(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, sessions, synced);
+criterion_group!(benches, sessions, tables, synced);
 criterion_main!(benches);

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use super::compaction::job::{Cuts, Surroundings, write_tables};
+use super::compaction::job::{Cuts, Surroundings, Target, write_tables};
 use super::compaction::picker::{MAX_GRANDPARENT_TABLES, Plan, pick_everything};
 use super::db::Inner;
 use super::error::{Error, Result};
@@ -297,9 +297,8 @@ impl Inner {
         // A table must not hold what the log may yet lose.
         self.wait_durable(last_seq)?;
         let mut entries = VisibleIter::new(memtable.sorted(), Seq::MAX, false);
-        let storage = self.environment.storage.as_ref();
-        let tables =
-            write_tables(storage, &mut entries, Cuts::none(), &mut FlushSurroundings(self))?;
+        let mut surroundings = FlushSurroundings(self);
+        let tables = write_tables(self.target(), &mut entries, Cuts::none(), &mut surroundings)?;
         let first_segment = self.commit.oldest_needed(last_seq);
         let edit = VersionEdit {
             added: tables.iter().map(|table| (0, table.meta().clone())).collect(),
@@ -403,8 +402,7 @@ impl Inner {
         let iters = inputs.iter().map(|table| Box::new(table.iter()) as Input);
         let merged = MergeIter::new(iters.collect());
         let mut entries = VisibleIter::new(merged, Seq::MAX, plan.drop_tombstones);
-        let storage = self.environment.storage.as_ref();
-        let tables = write_tables(storage, &mut entries, cuts, &mut MergeSurroundings(self))
+        let tables = write_tables(self.target(), &mut entries, cuts, &mut MergeSurroundings(self))
             .inspect_err(|error| self.note_room_for(error, inputs))?;
         let added = tables.iter().map(|table| (plan.output_level, table.meta().clone())).collect();
         let removed = plan.inputs.iter().copied().collect();
@@ -412,7 +410,7 @@ impl Inner {
         for id in &plan.inputs {
             let name = filename::table(*id);
             // Readers that still hold the table go on reading it.
-            storage.remove(&name).map_err(|e| Error::io("remove", &name, e))?;
+            self.environment.storage.remove(&name).map_err(|e| Error::io("remove", &name, e))?;
         }
         self.counters.compactions.add(1);
         let bytes: u64 = inputs.iter().map(|table| table.meta().bytes).sum();
@@ -426,6 +424,11 @@ impl Inner {
             let bytes: u64 = inputs.iter().map(|table| table.meta().bytes).sum();
             self.faults.enter_no_space(error.clone(), bytes + self.options.room_bytes());
         }
+    }
+
+    /// Where new tables go.
+    fn target(&self) -> Target<'_> {
+        Target { storage: self.environment.storage.as_ref(), cache: &self.cache }
     }
 
     fn damaged_tables(&self) -> BTreeSet<u64> {

@@ -4,7 +4,6 @@
 //! that memory and log hold the same history in the same order. Whoever shows what a lookup found
 //! must wait until its sequence number is durable; `get` does so itself.
 
-use std::borrow::Cow;
 use std::sync::{Arc, Mutex, RwLock, RwLockWriteGuard};
 use std::thread::JoinHandle;
 
@@ -18,7 +17,7 @@ use super::options::{Environment, Options, Scheduling};
 use super::recovery::{self, Recovery};
 use super::stats::{Counters, Stats};
 use super::sync::{Signal, lock, read, write};
-use super::table::{Read, ReadMode};
+use super::table::{BlockCache, Read, ReadMode, Value};
 use super::ticket::Ticket;
 use super::version::Version;
 use super::version::set::VersionSet;
@@ -38,6 +37,7 @@ pub(crate) struct Inner {
     pub(crate) environment: Environment,
     pub(crate) options: Options,
     pub(crate) memory: RwLock<Memory>,
+    pub(crate) cache: Arc<BlockCache>,
     pub(crate) commit: Commit,
     pub(crate) set: Mutex<VersionSet>,
     pub(crate) background: Background,
@@ -60,7 +60,8 @@ impl Engine {
             std::io::ErrorKind::WouldBlock => Error::Locked,
             _ => Error::io("use", "the data directory", e),
         })?;
-        let opened = recovery::open(&environment, &options)?;
+        let cache = Arc::new(BlockCache::new(options.cache_bytes()));
+        let opened = recovery::open(&environment, &options, &cache)?;
         let signal = Arc::new(Signal::default());
         let last_seq = opened.recovery.last_seq;
         let commit = Commit::new(
@@ -76,6 +77,7 @@ impl Engine {
         }
         let inner = Arc::new(Inner {
             memory: RwLock::new(Memory::new(opened.version, last_seq, options.memtable_bytes())),
+            cache,
             commit,
             set: Mutex::new(opened.set),
             background: Background::default(),
@@ -128,7 +130,7 @@ impl Engine {
         }
         let read = self.inner.table_read(&memory.version, key);
         drop(memory);
-        read.run()
+        Ok(read.run()?.map(|value| value.to_vec()))
     }
 
     /// Stores `value` at `key`; durable when it returns.
@@ -233,7 +235,7 @@ pub enum Lookup<'a> {
     /// The key has this value.
     Found {
         /// The value.
-        value: Cow<'a, [u8]>,
+        value: Value<'a>,
         /// The version's sequence number.
         seq: Seq,
     },
@@ -258,7 +260,7 @@ impl TableRead {
     ///
     /// # Errors
     /// `Corrupt` or `Io`: never answered as "missing".
-    pub fn run(&self) -> Result<Option<Vec<u8>>> {
+    pub fn run(&self) -> Result<Option<Value<'static>>> {
         match self.inner.read_tables(&self.version, &self.key, ReadMode::Blocking)? {
             Read::Done(value) => Ok(value),
             Read::WouldBlock => {
@@ -307,13 +309,13 @@ impl<'e> Session<'e> {
         if let Some(found) = self.memory.get(key, self.snapshot) {
             let seq = found.seq;
             return Ok(match found.value {
-                Some(value) => Lookup::Found { value: Cow::Borrowed(value), seq },
+                Some(value) => Lookup::Found { value: Value::lent(value), seq },
                 None => Lookup::Missing { seq },
             });
         }
         let version = &self.memory.version;
         Ok(match self.inner.read_tables(version, key, ReadMode::Cached)? {
-            Read::Done(Some(value)) => Lookup::Found { value: Cow::Owned(value), seq: 0 },
+            Read::Done(Some(value)) => Lookup::Found { value, seq: 0 },
             Read::Done(None) => Lookup::Missing { seq: 0 },
             Read::WouldBlock => Lookup::Deferred(self.inner.table_read(version, key)),
         })
@@ -433,7 +435,7 @@ impl Inner {
         version: &Version,
         key: &[u8],
         mode: ReadMode,
-    ) -> Result<Read<Option<Vec<u8>>>> {
+    ) -> Result<Read<Option<Value<'static>>>> {
         let found =
             version.get(key, Seq::MAX, mode).inspect_err(|error| self.note_damage(error))?;
         Ok(match found {

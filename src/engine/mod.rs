@@ -23,6 +23,7 @@
 //! once [`Engine::durable_seq`] reaches the sequence numbers that it returned.
 
 mod background;
+mod cache;
 mod coding;
 mod commit;
 mod compaction;
@@ -48,6 +49,7 @@ mod ticket;
 mod version;
 mod wal;
 
+pub use cache::CacheStats;
 pub use db::{Admission, Engine, Lookup, Prefetch, Session, TableRead};
 pub use error::{Error, Result};
 pub use health::Health;
@@ -58,4 +60,5 @@ pub use options::{
 };
 pub use recovery::{Recovery, TornTail};
 pub use stats::{LevelStats, Stats};
+pub use table::Value;
 pub use ticket::Ticket;

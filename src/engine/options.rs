@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::compaction::picker::Policy;
 use super::error::{Error, Result};
+use super::memory::MAX_IMMUTABLES;
 use super::memtable::MAX_MEMTABLE_BYTES;
 use super::storage::{Storage, disk::DiskStorage};
 
@@ -39,7 +40,9 @@ pub enum Scheduling {
 /// Tunables of an engine. `Options::default()` suits a server with 256 MiB to spend.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Memory for memtables, in bytes: one is written while up to two are flushed; a quarter each.
+    /// The budget of memory, in bytes. Half of it is for memtables: one is written while up to two
+    /// are flushed, a sixth each. The other half is the block cache. Filters and the top levels of
+    /// the indexes (about 1.3 bytes a key) come on top; `Stats` tells them.
     pub memory_bytes: usize,
     /// When a write counts as committed.
     pub durability: Durability,
@@ -73,6 +76,9 @@ pub const MIN_SEGMENT_BYTES: usize = 32 << 10;
 /// Writes wait while level 0 has this many times the tables that start a merge.
 const LEVEL0_STOP_FACTOR: usize = 6;
 
+/// Memtables that may be in memory at once: the active one, and those that wait for their flush.
+const MEMTABLES: usize = 1 + MAX_IMMUTABLES;
+
 impl Options {
     /// Whether the values can work together.
     pub(crate) fn check(&self) -> Result<()> {
@@ -91,7 +97,12 @@ impl Options {
 
     /// Size at which a memtable is full, in bytes.
     pub(crate) fn memtable_bytes(&self) -> usize {
-        (self.memory_bytes / 4).min(MAX_MEMTABLE_BYTES)
+        (self.memory_bytes / 2 / MEMTABLES).min(MAX_MEMTABLE_BYTES)
+    }
+
+    /// Size of the block cache, in bytes.
+    pub(crate) fn cache_bytes(&self) -> usize {
+        self.memory_bytes / 2
     }
 
     /// What decides about merges.

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::cache::CacheStats;
 use super::db::Inner;
 use super::health::Health;
 use super::key::Seq;
@@ -58,6 +59,12 @@ pub struct Stats {
     pub immutable_memtables: usize,
     /// The tables, level by level.
     pub levels: Vec<LevelStats>,
+    /// The block cache.
+    pub cache: CacheStats,
+    /// Bytes of memory for the filters of all tables.
+    pub filter_bytes: usize,
+    /// Bytes of memory for the top levels of all tables' indexes.
+    pub index_bytes: usize,
     /// Log segments, the spare one included.
     pub wal_segments: usize,
     /// Groups committed.
@@ -90,7 +97,11 @@ impl Inner {
                 entries: tables.iter().map(|table| table.meta().entries).sum(),
             }
         });
+        let resident = || memory.version.tables().map(|(_, table)| table.resident_bytes());
         Stats {
+            cache: self.cache.stats(),
+            filter_bytes: resident().map(|bytes| bytes.filter).sum(),
+            index_bytes: resident().map(|bytes| bytes.index).sum(),
             last_seq: memory.last_seq,
             durable_seq: self.commit.durable_seq(),
             memtable_bytes: memory.active.bytes(),

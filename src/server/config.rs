@@ -28,9 +28,9 @@ pub struct Config {
     #[arg(long, value_enum, default_value = "always")]
     pub durability: DurabilityArg,
 
-    /// Memory for recent writes (memtables), in bytes; suffixes k, m, g (or KiB, MiB, GiB) multiply
-    /// by 1024. At least 8m. Log segments are a quarter of it, at most 64 MiB; with less than 136m a
-    /// value must be shorter than such a segment.
+    /// Memory for recent writes and cached blocks, half each, in bytes; suffixes k, m, g (or KiB,
+    /// MiB, GiB) multiply by 1024. At least 8m. Log segments are a quarter of it, at most 64 MiB;
+    /// with less than 136m a value must be shorter than such a segment.
     #[arg(long, value_name = "BYTES", default_value = "256m", value_parser = parse_memory)]
     pub memory_bytes: usize,
 

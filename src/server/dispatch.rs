@@ -4,7 +4,7 @@
 //! read's version, a miss's tombstone. Nothing here waits: a read that needs the disk leaves a
 //! reserved place and goes to a worker, a compaction leaves one and a ticket.
 
-use crate::engine::{Error, Lookup, Result as EngineResult, Seq, Ticket};
+use crate::engine::{Error, Lookup, Result as EngineResult, Seq, Ticket, Value};
 use crate::parser::{ErrorCode, Limits, Outcome, Protocol, Reply, Request, Verb};
 
 use super::info::{Facts, Identity, help, info};
@@ -194,7 +194,7 @@ impl Services<'_> {
     pub(crate) fn answer_read(
         &mut self,
         slot: SlotNumber,
-        result: &EngineResult<Option<Vec<u8>>>,
+        result: &EngineResult<Option<Value<'_>>>,
         asker: &mut Asker<'_>,
     ) {
         let Some(pending) = asker.outbox.pending(slot) else { return };

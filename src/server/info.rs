@@ -84,7 +84,11 @@ fn write_memory(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     }
     writeln!(text, "memtable_bytes:{}", facts.engine.memtable_bytes)?;
     writeln!(text, "memtable_entries:{}", facts.engine.memtable_entries)?;
-    writeln!(text, "immutable_memtables:{}", facts.engine.immutable_memtables)
+    writeln!(text, "immutable_memtables:{}", facts.engine.immutable_memtables)?;
+    writeln!(text, "block_cache_bytes:{}", facts.engine.cache.bytes)?;
+    writeln!(text, "block_cache_capacity_bytes:{}", facts.engine.cache.capacity_bytes)?;
+    writeln!(text, "filter_bytes:{}", facts.engine.filter_bytes)?;
+    writeln!(text, "index_bytes:{}", facts.engine.index_bytes)
 }
 
 fn write_persistence(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
@@ -124,6 +128,9 @@ fn write_engine(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     writeln!(text, "moved_tables:{}", engine.moves)?;
     writeln!(text, "compacted_bytes:{}", engine.compacted_bytes)?;
     writeln!(text, "stalled_writes:{}", engine.stalled_writes)?;
+    writeln!(text, "block_cache_blocks:{}", engine.cache.blocks)?;
+    writeln!(text, "block_cache_hits:{}", engine.cache.hits)?;
+    writeln!(text, "block_cache_misses:{}", engine.cache.misses)?;
     for (number, level) in engine.levels.iter().enumerate() {
         let (tables, bytes, entries) = (level.tables, level.bytes, level.entries);
         writeln!(text, "level{number}:tables={tables},bytes={bytes},entries={entries}")?;
@@ -165,7 +172,7 @@ pub(crate) fn help(name: Option<&[u8]>) -> Result<String, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Error, Health, LevelStats};
+    use crate::engine::{CacheStats, Error, Health, LevelStats};
 
     fn engine_stats(health: Health) -> EngineStats {
         EngineStats {
@@ -175,6 +182,9 @@ mod tests {
             memtable_entries: 0,
             immutable_memtables: 0,
             levels: vec![LevelStats { tables: 1, bytes: 2, entries: 3 }],
+            cache: CacheStats { hits: 7, ..CacheStats::default() },
+            filter_bytes: 4,
+            index_bytes: 5,
             wal_segments: 1,
             wal_groups: 1,
             wal_bytes: 1,
@@ -202,6 +212,7 @@ mod tests {
             assert!(line.is_empty() || line.starts_with("# ") || line.contains(':'), "{line}");
         }
         assert!(text.contains("level0:tables=1,bytes=2,entries=3"));
+        assert!(text.contains("block_cache_hits:7") && text.contains("filter_bytes:4"));
         assert!(!text.ends_with('\n'));
     }
 

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::engine::{Error, TableRead};
+use crate::engine::{Error, TableRead, Value};
 
 use super::limits::WORKER_QUEUE;
 use super::notify::Notifier;
@@ -27,7 +27,7 @@ pub(crate) struct Job {
 pub(crate) struct Completion {
     pub(crate) connection: ConnectionId,
     pub(crate) slot: SlotNumber,
-    pub(crate) result: Result<Option<Vec<u8>>, Error>,
+    pub(crate) result: Result<Option<Value<'static>>, Error>,
 }
 
 #[derive(Default)]

@@ -16,7 +16,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Sizes so small that a short run flushes, changes segments and merges.
 pub(crate) fn tiny(scheduling: Scheduling) -> Options {
     Options {
-        memory_bytes: 64 << 10,
+        memory_bytes: 96 << 10,
         durability: Durability::Always,
         wal_segment_bytes: 64 << 10,
         table_bytes: 12 << 10,

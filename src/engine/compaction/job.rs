@@ -11,7 +11,7 @@ use crate::engine::error::{Error, Result};
 use crate::engine::filename;
 use crate::engine::iter::EntryIter;
 use crate::engine::storage::Storage;
-use crate::engine::table::{Table, TableBuilder};
+use crate::engine::table::{BlockCache, Table, TableBuilder};
 
 /// Bytes written between two looks at what is more urgent.
 const YIELD_EVERY_BYTES: u64 = 256 << 10;
@@ -64,14 +64,23 @@ impl Cuts {
     }
 }
 
+/// Where tables go.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    /// Holds the files.
+    pub(crate) storage: &'a dyn Storage,
+    /// What the tables will be read through.
+    pub(crate) cache: &'a Arc<BlockCache>,
+}
+
 /// Writes what `entries` yields as tables, durable and verified.
 pub(crate) fn write_tables(
-    storage: &dyn Storage,
+    target: Target<'_>,
     entries: &mut dyn EntryIter,
     cuts: Cuts,
     surroundings: &mut dyn Surroundings,
 ) -> Result<Vec<Arc<Table>>> {
-    let mut writer = Writer { storage, cuts, builder: None, outputs: Vec::new() };
+    let mut writer = Writer { target, cuts, builder: None, outputs: Vec::new() };
     let outcome = writer.run(entries, surroundings);
     if outcome.is_err() {
         writer.remove_outputs();
@@ -80,7 +89,7 @@ pub(crate) fn write_tables(
 }
 
 struct Writer<'a> {
-    storage: &'a dyn Storage,
+    target: Target<'a>,
     cuts: Cuts,
     builder: Option<TableBuilder>,
     /// Ids of the tables begun.
@@ -113,7 +122,7 @@ impl Writer<'_> {
                 none => {
                     let id = surroundings.next_file_id();
                     self.outputs.push(id);
-                    none.insert(TableBuilder::new(self.storage, id)?)
+                    none.insert(TableBuilder::new(self.target.storage, id)?)
                 }
             };
             builder.add(entry)?;
@@ -127,7 +136,7 @@ impl Writer<'_> {
         if self.builder.is_some() {
             tables.push(self.finish()?);
         }
-        self.storage.sync_dir().map_err(|e| Error::io("sync", "the directory", e))?;
+        self.target.storage.sync_dir().map_err(|e| Error::io("sync", "the directory", e))?;
         Ok(tables)
     }
 
@@ -135,7 +144,7 @@ impl Writer<'_> {
     fn finish(&mut self) -> Result<Arc<Table>> {
         let builder = self.builder.take().ok_or(Error::Closed)?;
         let meta = builder.finish()?;
-        let table = Table::open(self.storage, &meta)?;
+        let table = Table::open(self.target.storage, &meta, self.target.cache)?;
         table.verify()?;
         Ok(Arc::new(table))
     }
@@ -144,7 +153,7 @@ impl Writer<'_> {
         self.builder = None;
         for id in &self.outputs {
             // What cannot be removed now is an orphan, removed at the next open.
-            let _ = self.storage.remove(&filename::table(*id));
+            let _ = self.target.storage.remove(&filename::table(*id));
         }
     }
 }

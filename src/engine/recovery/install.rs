@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::replay::Found;
 use super::{Directory, Opened};
-use crate::engine::compaction::job::{Cuts, Surroundings, write_tables};
+use crate::engine::compaction::job::{Cuts, Surroundings, Target, write_tables};
 use crate::engine::error::{Error, Result};
 use crate::engine::filename;
 use crate::engine::iter::VisibleIter;
@@ -16,6 +16,7 @@ use crate::engine::key::Seq;
 use crate::engine::memtable::Memtable;
 use crate::engine::options::{Environment, Options};
 use crate::engine::storage::Storage;
+use crate::engine::table::BlockCache;
 use crate::engine::version::set::VersionSet;
 use crate::engine::version::{TableRef, Version, VersionEdit};
 use crate::engine::wal::{self, Spare, Wal};
@@ -26,6 +27,7 @@ pub(super) fn install(
     environment: &Environment,
     options: &Options,
     directory: &Directory,
+    cache: &Arc<BlockCache>,
 ) -> Result<Opened> {
     let storage = environment.storage.as_ref();
     for name in &directory.temporaries {
@@ -34,7 +36,8 @@ pub(super) fn install(
     keep_torn_tail(storage, &found)?;
     let mut ids = Ids(found.snapshot.next_file_id.max(directory.free_id()));
     let wal = start_log(environment, options, directory, &found, &mut ids)?;
-    let flushed = flush(storage, std::mem::take(&mut found.memtables), &mut ids)?;
+    let target = Target { storage, cache };
+    let flushed = flush(target, std::mem::take(&mut found.memtables), &mut ids)?;
     let version = add_tables(&mut found, &flushed);
     let mut snapshot = found.snapshot;
     snapshot.flushed_seq = found.last_seq;
@@ -105,11 +108,11 @@ fn start_log(
 }
 
 /// Writes replayed memtables as tables.
-fn flush(storage: &dyn Storage, memtables: Vec<Memtable>, ids: &mut Ids) -> Result<Vec<TableRef>> {
+fn flush(target: Target<'_>, memtables: Vec<Memtable>, ids: &mut Ids) -> Result<Vec<TableRef>> {
     let mut tables = Vec::new();
     for memtable in memtables {
         let mut entries = VisibleIter::new(Arc::new(memtable).sorted(), Seq::MAX, false);
-        tables.extend(write_tables(storage, &mut entries, Cuts::none(), ids)?);
+        tables.extend(write_tables(target, &mut entries, Cuts::none(), ids)?);
     }
     Ok(tables)
 }

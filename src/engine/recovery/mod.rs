@@ -10,6 +10,7 @@ mod install;
 mod replay;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::{Error, Result};
@@ -17,6 +18,7 @@ use super::filename::{self, FileKind};
 use super::key::Seq;
 use super::options::{Environment, Options};
 use super::storage::Storage;
+use super::table::BlockCache;
 use super::version::Version;
 use super::version::set::{self, VersionSet};
 use super::wal::{Spare, Wal};
@@ -62,16 +64,21 @@ pub(crate) struct Opened {
     pub(crate) recovery: Recovery,
 }
 
-/// Opens the database in the environment's storage, which must be locked.
-pub(crate) fn open(environment: &Environment, options: &Options) -> Result<Opened> {
+/// Opens the database in the environment's storage, which must be locked; its tables read through
+/// `cache`.
+pub(crate) fn open(
+    environment: &Environment,
+    options: &Options,
+    cache: &Arc<BlockCache>,
+) -> Result<Opened> {
     let started = Instant::now();
     let storage = environment.storage.as_ref();
     let directory = Directory::list(storage)?;
     let found = match set::load(storage)? {
-        Some(loaded) => replay::read(storage, loaded, &directory, options)?,
+        Some(loaded) => replay::read(storage, loaded, &directory, options, cache)?,
         None => replay::read_nothing(storage, &directory)?,
     };
-    let mut opened = install::install(found, environment, options, &directory)?;
+    let mut opened = install::install(found, environment, options, &directory, cache)?;
     opened.recovery.elapsed = started.elapsed();
     Ok(opened)
 }

@@ -2,13 +2,16 @@
 //!
 //! An entry leaves out the bytes that its key shares with the key before; every sixteenth leaves
 //! out none, and its offset is listed at the block's end, so that a search can begin there. Reading
-//! checks every length and the order of what it passes; what does not fit is told, not guessed.
+//! checks every length; what does not fit is told, not guessed. There are two ways to read: a
+//! [`BlockCursor`] walks, puts keys together again and checks their order as well; [`Block::find`]
+//! searches for one key, and compares it with entries as they stand, copying nothing.
 
 use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::format::Decoded;
-use crate::engine::coding::{Reader, get_u32, put_varint};
+use crate::engine::cache::Weigh;
+use crate::engine::coding::{Reader, get_u32, get_varint, put_varint};
 use crate::engine::iter::Entry;
 use crate::engine::key::{Kind, Seq, compare_entries};
 
@@ -89,7 +92,7 @@ fn shared_prefix(a: &[u8], b: &[u8]) -> usize {
 
 /// A block in memory, its checksum verified.
 #[derive(Debug)]
-pub(super) struct Block {
+pub(crate) struct Block {
     bytes: Vec<u8>,
     /// Where the entries end and the restart points begin.
     entries_end: usize,
@@ -122,6 +125,11 @@ impl Block {
         Block { bytes: Vec::new(), entries_end: 0, restarts: 0, offset: 0 }
     }
 
+    /// The bytes at `range`, which came from an entry of this block.
+    pub(super) fn slice(&self, range: Range<usize>) -> &[u8] {
+        self.bytes.get(range).unwrap_or_default()
+    }
+
     /// The offset of a restart point; one that there is not lies behind all entries.
     fn restart(&self, at: usize) -> usize {
         get_u32(&self.bytes, self.entries_end + 4 * at)
@@ -129,8 +137,24 @@ impl Block {
     }
 
     fn parse(&self, at: usize) -> Decoded<Parsed<'_>> {
-        let bytes = self.bytes.get(at..self.entries_end).ok_or(CUT_OFF)?;
+        let bytes = self.bytes.get(..self.entries_end).ok_or(CUT_OFF)?;
         parse_entry(bytes, at).ok_or(CUT_OFF)
+    }
+
+    /// The first entry that does not come before `target`.
+    pub(super) fn find(&self, target: (&[u8], Seq)) -> Decoded<Option<Found>> {
+        let mut at = self.restart_before(target)?;
+        let mut passed = Passed::default();
+        while at < self.entries_end {
+            let entry = self.parse(at)?;
+            if !passed.pass(&entry, target)? {
+                let kind = Kind::from_byte(entry.kind).ok_or(UNKNOWN_KIND)?;
+                let is_key = passed.matched == target.0.len() && passed.len == target.0.len();
+                return Ok(Some(Found { is_key, seq: entry.seq, kind, value: entry.value }));
+            }
+            at = entry.value.end;
+        }
+        Ok(None)
     }
 
     /// The offset of the last restart point whose entry comes before `target`, or of the first.
@@ -140,7 +164,7 @@ impl Block {
             let middle = low.midpoint(high);
             let entry = self.parse(self.restart(middle))?;
             if entry.shared != 0 {
-                return Err("a restart point is not the start of a key");
+                return Err(NOT_A_START);
             }
             match compare_entries((entry.suffix, entry.seq), target) {
                 Ordering::Less => low = middle,
@@ -151,7 +175,63 @@ impl Block {
     }
 }
 
+impl Weigh for Block {
+    fn weight_bytes(&self) -> usize {
+        self.bytes.capacity() + size_of::<Self>() + CACHED_OVERHEAD_BYTES
+    }
+}
+
+/// Bytes that a cached block takes besides itself: counts of its `Arc`, its place in the cache.
+const CACHED_OVERHEAD_BYTES: usize = 80;
+
 const CUT_OFF: &str = "an entry is cut off";
+const NOT_A_START: &str = "a restart point is not the start of a key";
+const SHARES_TOO_MUCH: &str = "a key shares more bytes than there are";
+const UNKNOWN_KIND: &str = "an entry is of an unknown kind";
+
+/// What a search found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Whether it is the key that was looked for.
+    pub(super) is_key: bool,
+    pub(super) seq: Seq,
+    pub(super) kind: Kind,
+    /// Where its value stands in the block.
+    pub(super) value: Range<usize>,
+}
+
+/// What a search knows about the entry that it passed last, without having its key: how long the
+/// key is, and how many of its first bytes are the target's.
+#[derive(Default)]
+struct Passed {
+    len: usize,
+    matched: usize,
+}
+
+impl Passed {
+    /// Whether the next entry comes before the target as well.
+    #[inline]
+    fn pass(&mut self, entry: &Parsed<'_>, (key, seq): (&[u8], Seq)) -> Decoded<bool> {
+        if entry.shared > self.len {
+            return Err(SHARES_TOO_MUCH);
+        }
+        self.len = entry.shared + entry.suffix.len();
+        // It has the byte in which the last one differed: it comes before the target like that.
+        if entry.shared > self.matched {
+            return Ok(true);
+        }
+        // All that is shared is the target's too: what follows it decides.
+        let rest = key.get(entry.shared..).unwrap_or_default();
+        let same = shared_prefix(entry.suffix, rest);
+        self.matched = entry.shared + same;
+        Ok(match (entry.suffix.get(same), rest.get(same)) {
+            (Some(here), Some(there)) => here < there,
+            (None, Some(_)) => true,
+            (Some(_), None) => false,
+            (None, None) => entry.seq > seq,
+        })
+    }
+}
 
 /// An entry as it stands in a block.
 struct Parsed<'a> {
@@ -162,17 +242,32 @@ struct Parsed<'a> {
     value: Range<usize>,
 }
 
-fn parse_entry(bytes: &[u8], at: usize) -> Option<Parsed<'_>> {
+/// Reads the entry at `at` of a block's entries.
+#[inline]
+fn parse_entry(entries: &[u8], at: usize) -> Option<Parsed<'_>> {
+    let bytes = entries.get(at..)?;
+    let (shared, unshared, value_len, kind, lengths_len) = match bytes {
+        // Most lengths take one byte.
+        [shared, unshared, value, kind, ..] if (shared | unshared | value) < 0x80 => {
+            (usize::from(*shared), usize::from(*unshared), usize::from(*value), *kind, 4)
+        }
+        _ => parse_lengths(bytes)?,
+    };
+    let (seq, seq_len) = get_varint(bytes.get(lengths_len..)?)?;
+    let suffix_at = at + lengths_len + seq_len;
+    let value_at = suffix_at.checked_add(unshared)?;
+    let value = value_at..value_at.checked_add(value_len)?;
+    let suffix = entries.get(suffix_at..value_at)?;
+    (value.end <= entries.len()).then_some(Parsed { shared, suffix, seq, kind, value })
+}
+
+/// The three lengths at an entry's start, the kind, and the bytes that they take.
+#[cold]
+fn parse_lengths(bytes: &[u8]) -> Option<(usize, usize, usize, u8, usize)> {
     let mut reader = Reader::new(bytes);
-    let shared = reader.varint_len()?;
-    let unshared = reader.varint_len()?;
-    let value_len = reader.varint_len()?;
-    let kind = reader.u8()?;
-    let seq = reader.varint()?;
-    let suffix = reader.slice(unshared)?;
-    let start = at + reader.position();
-    reader.slice(value_len)?;
-    Some(Parsed { shared, suffix, seq, kind, value: start..start + value_len })
+    let (shared, unshared) = (reader.varint_len()?, reader.varint_len()?);
+    let (value, kind) = (reader.varint_len()?, reader.u8()?);
+    Some((shared, unshared, value, kind, reader.position()))
 }
 
 /// A place in a block. It does not hold the block, so that it can go on from one to the next and
@@ -212,9 +307,9 @@ impl BlockCursor {
             return Ok(false);
         }
         let entry = block.parse(self.next)?;
-        let kind = Kind::from_byte(entry.kind).ok_or("an entry is of an unknown kind")?;
+        let kind = Kind::from_byte(entry.kind).ok_or(UNKNOWN_KIND)?;
         let Some((shared, rest)) = self.key.split_at_checked(entry.shared) else {
-            return Err("a key shares more bytes than there are");
+            return Err(SHARES_TOO_MUCH);
         };
         if self.next == 0 && !shared.is_empty() {
             return Err("a block's first key is cut off");
@@ -233,6 +328,7 @@ impl BlockCursor {
     }
 
     /// Moves to the first entry that does not come before (`key`, `seq`); false if there is none.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for scans of a range, which come next"))]
     pub(super) fn seek(&mut self, block: &Block, key: &[u8], seq: Seq) -> Decoded<bool> {
         self.next = block.restart_before((key, seq))?;
         self.has_last = false;
@@ -253,7 +349,7 @@ impl BlockCursor {
 
     /// The current entry of `block`.
     pub(super) fn entry<'a>(&'a self, block: &'a Block) -> Entry<'a> {
-        let value = block.bytes.get(self.value.clone()).unwrap_or_default();
+        let value = block.slice(self.value.clone());
         Entry { key: &self.key, seq: self.seq, kind: self.kind, value }
     }
 }
@@ -261,7 +357,7 @@ impl BlockCursor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::iter::testing::{Owned, borrowed, owned};
+    use crate::engine::iter::testing::{Owned, Random, borrowed, owned};
 
     fn entries(count: usize) -> Vec<Owned> {
         let mut all: Vec<Owned> = (0..count)
@@ -315,9 +411,48 @@ mod tests {
                 let expected = entries
                     .iter()
                     .find(|entry| compare_entries((&entry.0, entry.1), target).is_ge());
-                let found = cursor.seek(&block, target.0, target.1).unwrap();
-                let found = found.then(|| owned(cursor.entry(&block)));
-                assert_eq!(found.as_ref(), expected, "{key} at {seq}");
+                let sought = cursor.seek(&block, target.0, target.1).unwrap();
+                let sought = sought.then(|| owned(cursor.entry(&block)));
+                assert_eq!(sought.as_ref(), expected, "{key} at {seq}");
+                assert_found(&block, target, expected);
+            }
+        }
+    }
+
+    fn assert_found(block: &Block, target: (&[u8], Seq), expected: Option<&Owned>) {
+        let found = block.find(target).unwrap();
+        let shown = found.map(|f| (f.is_key, f.seq, f.kind, block.slice(f.value).to_vec()));
+        let expected =
+            expected.map(|(key, seq, kind, value)| (key == target.0, *seq, *kind, value.clone()));
+        assert_eq!(shown, expected, "{} at {}", target.0.escape_ascii(), target.1);
+    }
+
+    /// Keys of few different bytes share prefixes in all ways, and are prefixes of each other.
+    #[test]
+    fn a_search_agrees_with_the_model_on_keys_that_share_much() {
+        for seed in 1..60 {
+            let mut random = Random(seed);
+            let mut random_key = |longest| -> Vec<u8> {
+                (0..random.below(longest))
+                    .map(|_| [0, b'a', 0xff][random.below(3) as usize])
+                    .collect()
+            };
+            let long = [0, 150][seed as usize % 2];
+            let mut all: Vec<Owned> = (1..=60)
+                .map(|seq| {
+                    let key = [vec![7; long], random_key(7)].concat();
+                    (key, seq, Kind::Put, vec![seq as u8; seq as usize * 3])
+                })
+                .collect();
+            all.sort_by(|a, b| compare_entries((&a.0, a.1), (&b.0, b.1)));
+            let block = Block::new(block(&all), 0).unwrap();
+            for _ in 0..300 {
+                let key = [vec![7; long], random_key(8)].concat();
+                for seq in [0, 20, 40, Seq::MAX] {
+                    let expected =
+                        all.iter().find(|e| compare_entries((&e.0, e.1), (&key, seq)).is_ge());
+                    assert_found(&block, (&key, seq), expected);
+                }
             }
         }
     }
@@ -332,6 +467,7 @@ mod tests {
                 let _ = walk(damaged.clone());
                 if let Ok(block) = Block::new(damaged, 0) {
                     let _ = BlockCursor::new().seek(&block, b"key/0007", 950);
+                    let _ = block.find((b"key/0007", 950));
                 }
             }
             let _ = walk(bytes[..at].to_vec());

@@ -55,6 +55,16 @@ fn line_of(hash: u64, lines: usize) -> usize {
     (((hash >> 32) * lines as u64) >> 32) as usize
 }
 
+/// The hash of a key, the same for every filter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeyHash(u64);
+
+impl KeyHash {
+    pub(crate) fn of(key: &[u8]) -> Self {
+        KeyHash(xxh3_64(key))
+    }
+}
+
 /// Gathers the keys of a table.
 #[derive(Debug, Default)]
 pub(super) struct FilterBuilder {
@@ -103,9 +113,13 @@ impl Filter {
         Ok(Filter { lines: lines.iter().map(decode_line).collect() })
     }
 
-    /// Whether the table may hold `key`; "no" is certain.
-    pub(super) fn may_contain(&self, key: &[u8]) -> bool {
-        let hash = xxh3_64(key);
+    /// Its bytes in memory.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.lines.len() * LINE_BYTES
+    }
+
+    /// Whether the table may hold the key of this hash; "no" is certain.
+    pub(super) fn may_contain(&self, KeyHash(hash): KeyHash) -> bool {
         self.lines.get(line_of(hash, self.lines.len())).is_none_or(|line| line.has(hash))
     }
 }
@@ -134,9 +148,10 @@ mod tests {
         let bytes = built(keys.iter().map(String::as_bytes));
         assert!(bytes.len() as u64 <= 100_000 * BITS_PER_KEY / 8 + 2 + LINE_BYTES as u64);
         let filter = Filter::decode(&bytes).unwrap();
-        assert!(keys.iter().all(|key| filter.may_contain(key.as_bytes())));
+        assert!(keys.iter().all(|key| filter.may_contain(KeyHash::of(key.as_bytes()))));
         let absent = (0..100_000).map(|i| format!("item:{i:08}"));
-        let positives = absent.filter(|key| filter.may_contain(key.as_bytes())).count();
+        let positives =
+            absent.filter(|key| filter.may_contain(KeyHash::of(key.as_bytes()))).count();
         println!("{positives} false positives in 100,000");
         assert!(positives < 1_200, "{positives} false positives in 100,000");
     }
@@ -156,7 +171,7 @@ mod tests {
     #[test]
     fn an_empty_filter_denies_and_a_damaged_one_is_refused() {
         let bytes = built(std::iter::empty());
-        assert!(!Filter::decode(&bytes).unwrap().may_contain(b"a"));
+        assert!(!Filter::decode(&bytes).unwrap().may_contain(KeyHash::of(b"a")));
         for cut in 0..bytes.len() {
             assert!(Filter::decode(&bytes[..cut]).is_err());
         }

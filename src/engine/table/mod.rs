@@ -17,11 +17,18 @@ mod iter;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use super::key::{Kind, Seq};
 
+pub(crate) use self::block::Block;
 pub(crate) use self::builder::TableBuilder;
+pub(crate) use self::filter::KeyHash;
 pub(crate) use self::reader::Table;
+pub use self::value::Value;
+
+/// The cache that tables read their blocks through.
+pub(crate) type BlockCache = super::cache::BlockCache<Block>;
 
 /// The size that a data block does not exceed, in bytes, unless it holds a single larger entry.
 pub(crate) const BLOCK_BYTES: usize = 16 << 10;
@@ -75,5 +82,5 @@ pub(crate) struct Version {
     /// What it says.
     pub(crate) kind: Kind,
     /// The value; empty for a tombstone.
-    pub(crate) value: Vec<u8>,
+    pub(crate) value: Value<'static>,
 }

@@ -1,8 +1,9 @@
 //! Reads a table: opening, single keys, and the check of a whole file.
 //!
-//! Filter, top index and properties are read once and stay in memory; everything else comes through
-//! [`Table::read_block`], the one place where bytes of a block become trusted. A miss is answered
-//! only by an intact filter or an intact block; where the index promised an entry that its block
+//! Filter, top index and properties are read once and stay in memory. Everything else that a lookup
+//! needs comes through [`Table::read_block`]: from the block cache, or from the file into it. Bytes
+//! of a block become trusted in one place, [`Table::check_block`], on every read of the file; what
+//! is in the cache has passed it. A miss is answered only by an intact filter or an intact block; where the index promised an entry that its block
 //! does not hold, that is damage.
 
 use std::io::{self, ErrorKind};
@@ -11,22 +12,33 @@ use std::sync::Arc;
 use crc32c::crc32c_append;
 
 use super::block::{Block, BlockCursor};
-use super::filter::Filter;
+use super::filter::{Filter, KeyHash};
 use super::format::{Decoded, FOOTER_BYTES, Footer, Handle, Properties, check_block};
 use super::iter::TableIter;
-use super::{Read, ReadMode, TableMeta, Version};
+use super::{BlockCache, Read, ReadMode, TableMeta, Value, Version};
+use crate::engine::cache::Weigh;
 use crate::engine::error::{Error, Result};
 use crate::engine::filename;
-use crate::engine::iter::{Entry, EntryIter};
+use crate::engine::iter::EntryIter;
 use crate::engine::key::Seq;
 use crate::engine::storage::{File, Storage};
 
 /// Bytes per read of a check over the whole file.
 const VERIFY_CHUNK_BYTES: usize = 1 << 20;
 
+/// Bytes of memory that open tables keep as long as they are open.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ResidentBytes {
+    /// Of their filters.
+    pub(crate) filter: usize,
+    /// Of the top levels of their indexes.
+    pub(crate) index: usize,
+}
+
 /// An open table.
 pub(crate) struct Table {
     file: Arc<dyn File>,
+    cache: Arc<BlockCache>,
     name: String,
     meta: TableMeta,
     properties: Properties,
@@ -36,11 +48,15 @@ pub(crate) struct Table {
 
 impl Table {
     /// Opens the table that `meta` tells of, and checks that the file is that table: its length,
-    /// footer and properties.
+    /// footer and properties. Lookups will go through `cache`.
     ///
     /// # Errors
     /// `Io`, `Corrupt` or `UnknownFormat`.
-    pub(crate) fn open(storage: &dyn Storage, meta: &TableMeta) -> Result<Table> {
+    pub(crate) fn open(
+        storage: &dyn Storage,
+        meta: &TableMeta,
+        cache: &Arc<BlockCache>,
+    ) -> Result<Table> {
         let name = filename::table(meta.id);
         let file = storage.open(&name).map_err(|e| Error::io("open", &name, e))?;
         let source = Source { file: &*file, name: &name, id: meta.id, bytes: meta.bytes };
@@ -53,7 +69,14 @@ impl Table {
         let offset = footer.top_index.offset;
         let top_index =
             source.decode(footer.top_index, |bytes| Block::new(bytes.to_vec(), offset))?;
-        Ok(Table { file, name, meta: meta.clone(), properties, filter, top_index })
+        let cache = Arc::clone(cache);
+        Ok(Table { file, cache, name, meta: meta.clone(), properties, filter, top_index })
+    }
+
+    /// Bytes of memory that the open table keeps: filter and top index.
+    pub(crate) fn resident_bytes(&self) -> ResidentBytes {
+        let index = self.top_index.weight_bytes();
+        ResidentBytes { filter: self.filter.size_bytes(), index }
     }
 
     /// What the table was opened with.
@@ -62,22 +85,24 @@ impl Table {
     }
 
     /// Whether the table may hold `key`; "no" is certain. In memory only.
-    pub(crate) fn may_contain(&self, key: &[u8]) -> bool {
+    pub(crate) fn may_contain(&self, key: &[u8], hash: KeyHash) -> bool {
         let in_range = *self.meta.smallest <= *key && *key <= *self.meta.largest;
-        in_range && self.filter.may_contain(key)
+        in_range && self.filter.may_contain(hash)
     }
 
-    /// The newest version of `key` that is not newer than `snapshot`. Asks the filter first.
+    /// The newest version of `key`, whose hash is given, that is not newer than `snapshot`. Asks the
+    /// filter first.
     ///
     /// # Errors
     /// `Io` or `Corrupt`: never answered as a miss.
     pub(crate) fn get(
         &self,
         key: &[u8],
+        hash: KeyHash,
         snapshot: Seq,
         mode: ReadMode,
     ) -> Result<Read<Option<Version>>> {
-        if snapshot < self.meta.min_seq || !self.may_contain(key) {
+        if snapshot < self.meta.min_seq || !self.may_contain(key, hash) {
             return Ok(Read::Done(None));
         }
         // A block belongs to the last entry it holds, so the first block not before the key's
@@ -94,7 +119,7 @@ impl Table {
         let Read::Done(data) = self.read_block(handle, mode)? else {
             return Ok(Read::WouldBlock);
         };
-        self.find_version(&data, key, snapshot).map(Read::Done)
+        self.find_version(data, key, snapshot).map(Read::Done)
     }
 
     /// All entries in order.
@@ -113,7 +138,7 @@ impl Table {
         let mut iter = TableIter::new(self);
         while iter.advance()? {
             let entry = iter.entry();
-            if !self.filter.may_contain(entry.key) {
+            if !self.filter.may_contain(KeyHash::of(entry.key)) {
                 return Err(self.damage(0, "the filter denies a key that is there"));
             }
             found.count(entry);
@@ -145,8 +170,22 @@ impl Table {
         }
     }
 
-    /// Reads a block and verifies its checksum. The block cache will stand here.
-    fn read_block(&self, handle: Handle, mode: ReadMode) -> Result<Read<Block>> {
+    /// The block at `handle`, from the cache or else through it.
+    fn read_block(&self, handle: Handle, mode: ReadMode) -> Result<Read<Arc<Block>>> {
+        let key = (self.meta.id, handle.offset);
+        if let Some(block) = self.cache.get(key) {
+            return Ok(Read::Done(block));
+        }
+        let Read::Done(block) = self.read_stored_block(handle, mode)? else {
+            return Ok(Read::WouldBlock);
+        };
+        let block = Arc::new(block);
+        self.cache.insert(key, Arc::clone(&block));
+        Ok(Read::Done(block))
+    }
+
+    /// Reads a block from the file, past the cache.
+    fn read_stored_block(&self, handle: Handle, mode: ReadMode) -> Result<Read<Block>> {
         let source = self.source();
         let mut stored = vec![0; source.stored_bytes(handle)?];
         let is_read = match mode {
@@ -187,7 +226,11 @@ impl Table {
 
     /// Reads the block reference that an index block's cursor stands on.
     pub(super) fn handle_at(&self, index: &Block, cursor: &BlockCursor) -> Result<Handle> {
-        Handle::decode(cursor.entry(index).value)
+        self.handle(index, cursor.entry(index).value)
+    }
+
+    fn handle(&self, index: &Block, value: &[u8]) -> Result<Handle> {
+        Handle::decode(value)
             .ok_or_else(|| self.damage(index.offset, "an index entry is not a block's place"))
     }
 
@@ -195,9 +238,9 @@ impl Table {
         Error::corrupt(&self.name, offset, what)
     }
 
-    /// As [`Table::read_block`], waiting for the device.
+    /// As [`Table::read_stored_block`], waiting for the device.
     pub(super) fn read_block_blocking(&self, handle: Handle) -> Result<Block> {
-        match self.read_block(handle, ReadMode::Blocking)? {
+        match self.read_stored_block(handle, ReadMode::Blocking)? {
             Read::Done(block) => Ok(block),
             Read::WouldBlock => Err(self.source().io(handle.offset, ErrorKind::WouldBlock.into())),
         }
@@ -215,21 +258,19 @@ impl Table {
 
     /// The first block in `index` whose last entry does not come before (`key`, `seq`).
     fn find_block(&self, index: &Block, key: &[u8], seq: Seq) -> Result<Option<Handle>> {
-        let mut cursor = BlockCursor::new();
-        if self.decoded(index, cursor.seek(index, key, seq))? {
-            self.handle_at(index, &cursor).map(Some)
-        } else {
-            Ok(None)
+        match self.decoded(index, index.find((key, seq)))? {
+            Some(found) => self.handle(index, index.slice(found.value)).map(Some),
+            None => Ok(None),
         }
     }
 
-    fn find_version(&self, data: &Block, key: &[u8], seq: Seq) -> Result<Option<Version>> {
-        let mut cursor = BlockCursor::new();
-        if !self.decoded(data, cursor.seek(data, key, seq))? {
+    fn find_version(&self, data: Arc<Block>, key: &[u8], seq: Seq) -> Result<Option<Version>> {
+        let Some(found) = self.decoded(&data, data.find((key, seq)))? else {
             return Err(self.damage(data.offset, INDEX_DISAGREES));
-        }
-        let Entry { key: found, seq, kind, value } = cursor.entry(data);
-        Ok((found == key).then(|| Version { seq, kind, value: value.to_vec() }))
+        };
+        let (seq, kind) = (found.seq, found.kind);
+        let version = || Version { seq, kind, value: Value::pinned(data, found.value) };
+        Ok(found.is_key.then(version))
     }
 }
 

@@ -31,10 +31,15 @@ fn build(storage: &SimStorage, id: u64, entries: &[Owned]) -> TableMeta {
     builder.finish().unwrap()
 }
 
+/// A small cache: what damage tests read must come from the file.
+fn open(storage: &SimStorage, meta: &TableMeta) -> Result<Table> {
+    Table::open(storage, meta, &Arc::new(BlockCache::new(64 << 10)))
+}
+
 fn built(entries: &[Owned]) -> (SimStorage, Arc<Table>) {
     let storage = SimStorage::new(1);
     let meta = build(&storage, ID, entries);
-    let table = Table::open(&storage, &meta).unwrap();
+    let table = open(&storage, &meta).unwrap();
     (storage, Arc::new(table))
 }
 
@@ -55,15 +60,18 @@ fn random_entries(seed: u64, count: u64, keys: u64) -> Vec<Owned> {
     entries
 }
 
+/// Sequence number, kind and value.
+type Answer = (Seq, Kind, Vec<u8>);
+
 /// What a get should answer.
-fn expected(entries: &[Owned], key: &[u8], snapshot: Seq) -> Option<Version> {
+fn expected(entries: &[Owned], key: &[u8], snapshot: Seq) -> Option<Answer> {
     let found = entries.iter().find(|entry| entry.0 == key && entry.1 <= snapshot);
-    found.map(|(_, seq, kind, value)| Version { seq: *seq, kind: *kind, value: value.clone() })
+    found.map(|(_, seq, kind, value)| (*seq, *kind, value.clone()))
 }
 
-fn get(table: &Table, key: &[u8], snapshot: Seq) -> Result<Option<Version>> {
-    match table.get(key, snapshot, ReadMode::Blocking)? {
-        Read::Done(found) => Ok(found),
+fn get(table: &Table, key: &[u8], snapshot: Seq) -> Result<Option<Answer>> {
+    match table.get(key, KeyHash::of(key), snapshot, ReadMode::Blocking)? {
+        Read::Done(found) => Ok(found.map(|v| (v.seq, v.kind, v.value.to_vec()))),
         Read::WouldBlock => panic!("a blocking read blocks"),
     }
 }
@@ -81,7 +89,7 @@ fn a_table_answers_as_the_model_does() {
             let snapshot = [random.below(count + 2), Seq::MAX][random.below(2) as usize];
             let expected = expected(&entries, &key, snapshot);
             let text = String::from_utf8_lossy(&key);
-            assert!(expected.is_none() || table.may_contain(&key));
+            assert!(expected.is_none() || table.may_contain(&key, KeyHash::of(&key)));
             assert_eq!(get(&table, &key, snapshot).unwrap(), expected, "{text} at {snapshot}");
         }
     }
@@ -94,7 +102,7 @@ fn versions_of_one_key_straddle_blocks_and_index_blocks() {
     let entries: Vec<Owned> = (1..=100).rev().map(|seq| put(&key, seq, &value)).collect();
     let (_, table) = built(&entries);
     for snapshot in 0..=101 {
-        let found = get(&table, key.as_bytes(), snapshot).unwrap().map(|version| version.seq);
+        let found = get(&table, key.as_bytes(), snapshot).unwrap().map(|(seq, ..)| seq);
         assert_eq!(found, (snapshot > 0).then_some(snapshot.min(100)));
     }
     assert_eq!(collect(table.iter()).unwrap(), entries);
@@ -136,7 +144,7 @@ fn values_larger_than_a_block_and_a_read_ahead_return() {
     let entries = [put("a", 1, ""), put("b", 2, &"x".repeat(700_000)), put("c", 3, "y")];
     let (_, table) = built(&entries);
     assert_eq!(collect(table.iter()).unwrap(), entries);
-    assert_eq!(get(&table, b"b", 2).unwrap().unwrap().value.len(), 700_000);
+    assert_eq!(get(&table, b"b", 2).unwrap().unwrap().2.len(), 700_000);
     table.verify().unwrap();
 }
 
@@ -145,15 +153,76 @@ fn a_cached_read_says_that_it_would_block() {
     let (storage, table) = built(&[put("a", 1, "x")]);
     storage.set_cold(true);
     let reads = storage.read_count();
-    assert_eq!(table.get(b"a", 1, ReadMode::Cached).unwrap(), Read::WouldBlock);
+    assert_eq!(table.get(b"a", KeyHash::of(b"a"), 1, ReadMode::Cached).unwrap(), Read::WouldBlock);
     assert!(get(&table, b"a", 1).unwrap().is_some());
     let reads_of_misses = storage.read_count();
-    assert_eq!(table.get(b"A", 1, ReadMode::Cached).unwrap(), Read::Done(None), "out of range");
-    assert_eq!(table.get(b"a", 0, ReadMode::Cached).unwrap(), Read::Done(None), "too old");
+    assert_eq!(
+        table.get(b"A", KeyHash::of(b"A"), 1, ReadMode::Cached).unwrap(),
+        Read::Done(None),
+        "out of range"
+    );
+    assert_eq!(
+        table.get(b"a", KeyHash::of(b"a"), 0, ReadMode::Cached).unwrap(),
+        Read::Done(None),
+        "too old"
+    );
     assert_eq!(storage.read_count(), reads_of_misses);
     assert_eq!(reads_of_misses, reads + 3);
-    storage.set_cold(false);
-    assert!(matches!(table.get(b"a", 1, ReadMode::Cached), Ok(Read::Done(Some(_)))));
+    assert!(
+        matches!(table.get(b"a", KeyHash::of(b"a"), 1, ReadMode::Cached), Ok(Read::Done(Some(_)))),
+        "cached"
+    );
+}
+
+#[test]
+fn a_read_fills_the_cache_and_a_walk_leaves_it_alone() {
+    let storage = SimStorage::new(1);
+    let entries = random_entries(4, 5_000, 2_000);
+    let meta = build(&storage, ID, &entries);
+    let cache = Arc::new(BlockCache::new(8 << 20));
+    let table = Arc::new(Table::open(&storage, &meta, &cache).unwrap());
+    assert_eq!(collect(table.iter()).unwrap(), entries);
+    table.verify().unwrap();
+    assert_eq!(cache.stats().misses + cache.stats().blocks as u64, 0, "walks go past the cache");
+    // In the page cache: a read that must not wait takes it from there, and keeps it.
+    let found = |mode| {
+        matches!(
+            table.get(&entries[9].0, KeyHash::of(&entries[9].0), Seq::MAX, mode),
+            Ok(Read::Done(Some(_)))
+        )
+    };
+    assert!(found(ReadMode::Cached));
+    assert_eq!((cache.stats().misses, cache.stats().blocks), (2, 2), "an index and a data block");
+    storage.set_cold(true);
+    assert!(found(ReadMode::Cached));
+    assert_eq!((cache.stats().hits, cache.stats().misses), (2, 2));
+    let reads = storage.read_count();
+    for (key, seq, ..) in &entries {
+        assert!(get(&table, key, *seq).unwrap().is_some());
+    }
+    let first_round = storage.read_count() - reads;
+    for (key, seq, kind, value) in &entries {
+        let answer = table.get(key, KeyHash::of(key), *seq, ReadMode::Cached).unwrap();
+        let Read::Done(Some(found)) = answer else { panic!("not in memory") };
+        assert_eq!((found.seq, found.kind, &*found.value), (*seq, *kind, &value[..]));
+    }
+    assert_eq!(storage.read_count() - reads, first_round, "all blocks are in memory by now");
+    // Another file at the same offsets is another place.
+    let meta = build(&storage, ID + 1, &[put("a", 1, "other")]);
+    let other = Table::open(&storage, &meta, &cache).unwrap();
+    assert_eq!(get(&other, b"a", 1).unwrap().unwrap().2, b"other");
+}
+
+#[test]
+fn a_value_outlives_its_block_in_the_cache_and_its_table() {
+    let (_, table) = built(&[put("a", 1, "kept")]);
+    let Ok(Read::Done(Some(found))) = table.get(b"a", KeyHash::of(b"a"), 1, ReadMode::Blocking)
+    else {
+        panic!("not found")
+    };
+    drop(table);
+    assert_eq!(*found.value, b"kept"[..]);
+    assert_eq!(format!("{:?}", found.value), "b\"kept\"");
 }
 
 #[test]
@@ -165,7 +234,7 @@ fn a_finished_table_is_synced_and_written_in_large_calls() {
     assert!(storage.call_count() <= bound, "{} calls", storage.call_count());
     storage.sync_dir().unwrap();
     let storage = storage.power_cut(Survival::Nothing);
-    Table::open(&storage, &meta).unwrap().verify().unwrap();
+    open(&storage, &meta).unwrap().verify().unwrap();
 }
 
 #[test]
@@ -202,7 +271,7 @@ fn failing_reads_are_io_errors_and_not_misses() {
     let storage = SimStorage::new(1);
     let meta = build(&storage, ID, &entries);
     let run = || -> Result<()> {
-        let table = Arc::new(Table::open(&storage, &meta)?);
+        let table = Arc::new(open(&storage, &meta)?);
         assert_eq!(get(&table, &entries[7].0, Seq::MAX)?, expected(&entries, &entries[7].0, 9_999));
         assert_eq!(collect(table.iter())?, entries);
         table.verify()
@@ -223,7 +292,7 @@ fn another_table_or_another_meta_is_refused() {
     let meta = build(&storage, 1, &[put("a", 1, "x")]);
     let other = build(&storage, 2, &[put("a", 1, "x")]);
     storage.rename(&filename::table(1), &filename::table(2)).unwrap();
-    let error = Table::open(&storage, &other).err().unwrap();
+    let error = open(&storage, &other).err().unwrap();
     assert!(error.to_string().contains("footer of table 1"), "{error}");
     storage.rename(&filename::table(2), &filename::table(1)).unwrap();
     let wrong = [
@@ -237,15 +306,15 @@ fn another_table_or_another_meta_is_refused() {
         TableMeta { tombstones: 1, ..meta.clone() },
     ];
     for wrong in wrong {
-        assert!(matches!(Table::open(&storage, &wrong), Err(Error::Corrupt { .. })), "{wrong:?}");
+        assert!(matches!(open(&storage, &wrong), Err(Error::Corrupt { .. })), "{wrong:?}");
     }
     let wrong = TableMeta { checksum: !meta.checksum, ..meta };
-    assert!(matches!(Table::open(&storage, &wrong).unwrap().verify(), Err(Error::Corrupt { .. })));
+    assert!(matches!(open(&storage, &wrong).unwrap().verify(), Err(Error::Corrupt { .. })));
 }
 
 /// Opens and reads the table in every way; wrong answers panic, errors are returned.
 fn use_fully(storage: &SimStorage, meta: &TableMeta, entries: &[Owned]) -> Result<()> {
-    let table = Arc::new(Table::open(storage, meta)?);
+    let table = Arc::new(open(storage, meta)?);
     let keys = entries.iter().map(|entry| &*entry.0).chain([&b"a"[..], b"apples", b"zz"]);
     let mut outcome = Ok(());
     for (key, snapshot) in keys.flat_map(|key| [(key, 1), (key, 2), (key, Seq::MAX)]) {
@@ -294,9 +363,9 @@ fn every_truncation_is_found_before_and_after_opening() {
     let name = filename::table(ID);
     let bytes = storage.read_file(&name).unwrap();
     for len in 0..meta.bytes {
-        let table = Arc::new(Table::open(&storage, &meta).unwrap());
+        let table = Arc::new(open(&storage, &meta).unwrap());
         storage.truncate_file(&name, len).unwrap();
-        assert_corrupt(Table::open(&storage, &meta).map(|_| ()), &format!("cut to {len}"));
+        assert_corrupt(open(&storage, &meta).map(|_| ()), &format!("cut to {len}"));
         assert_corrupt(table.verify(), &format!("open, then cut to {len}"));
         storage.write_file(&name, &bytes).unwrap();
     }
@@ -328,7 +397,7 @@ fn forged_blocks_with_right_checksums_neither_panic_nor_hang_nor_verify() {
             for byte in [0, 1, 2, 0x7f, 0x80, 0xff, original ^ 1, original ^ 4, original ^ 0x20] {
                 let forged = forge(&bytes, block, at, byte);
                 storage.write_file(&filename::table(ID), &forged).unwrap();
-                let Ok(table) = Table::open(&storage, &meta) else { continue };
+                let Ok(table) = open(&storage, &meta) else { continue };
                 let table = Arc::new(table);
                 for key in [&b"apple"[..], b"apricot", b"apples"] {
                     let _ = (get(&table, key, 1), get(&table, key, Seq::MAX));
@@ -348,13 +417,13 @@ fn an_index_that_names_another_last_entry_is_damage_and_not_a_miss() {
     // "apricot" becomes "apricou" in the index block: the walk sees that the top index disagrees.
     let forged = forge(&bytes, INDEX_BLOCK, 11, b'u');
     storage.write_file(&filename::table(ID), &forged).unwrap();
-    let table = Arc::new(Table::open(&storage, &meta).unwrap());
+    let table = Arc::new(open(&storage, &meta).unwrap());
     let said = |error: Error| error.to_string().contains("where the index says");
     assert!(said(collect(table.iter()).unwrap_err()));
     // In the top index as well: a version behind the block's end is looked for within the block.
     let forged = forge(&forged, TOP_INDEX, 11, b'u');
     storage.write_file(&filename::table(ID), &forged).unwrap();
-    let table = Arc::new(Table::open(&storage, &meta).unwrap());
+    let table = Arc::new(open(&storage, &meta).unwrap());
     assert!(said(get(&table, b"apricot", 1).unwrap_err()));
     assert!(said(collect(table.iter()).unwrap_err()));
 }
@@ -375,7 +444,7 @@ fn swapped_and_repeated_blocks_are_found() {
         let mut damaged = bytes.clone();
         damaged.copy_within(from * stored..(from + 1) * stored, to * stored);
         storage.write_file(&name, &damaged).unwrap();
-        let table = Arc::new(Table::open(&storage, &meta).unwrap());
+        let table = Arc::new(open(&storage, &meta).unwrap());
         let key = &entries[to].0;
         assert!(matches!(get(&table, key, Seq::MAX), Err(Error::Corrupt { .. })), "{from} {to}");
         let mut iter = table.iter();
@@ -389,7 +458,7 @@ fn swapped_and_repeated_blocks_are_found() {
 fn a_missing_file_is_an_io_error() {
     let (storage, table) = built(&example());
     storage.remove(&filename::table(ID)).unwrap();
-    match Table::open(&storage, table.meta()) {
+    match open(&storage, table.meta()) {
         Err(Error::Io { source, .. }) => assert_eq!(source.kind(), ErrorKind::NotFound),
         _ => panic!("opened"),
     }

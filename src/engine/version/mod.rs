@@ -15,7 +15,7 @@ use shape::Levels;
 
 use super::error::Result;
 use super::key::Seq;
-use super::table::{self, Read, ReadMode, Table};
+use super::table::{self, KeyHash, Read, ReadMode, Table};
 
 /// Number of levels. Level 0 takes flushed tables as they come; in the others, tables do not
 /// overlap.
@@ -98,8 +98,9 @@ impl Version {
         snapshot: Seq,
         mode: ReadMode,
     ) -> Result<Read<Option<table::Version>>> {
-        for table in self.candidates(key).filter(|table| table.may_contain(key)) {
-            match table.get(key, snapshot, mode)? {
+        let hash = KeyHash::of(key);
+        for table in self.candidates(key) {
+            match table.get(key, hash, snapshot, mode)? {
                 Read::Done(None) => {}
                 done_or_blocked => return Ok(done_or_blocked),
             }
