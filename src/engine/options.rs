@@ -180,7 +180,7 @@ mod tests {
     fn no_budget_makes_a_memtable_larger_than_its_references_reach() {
         let memtable =
             |memory_bytes| Options { memory_bytes, ..Options::default() }.memtable_bytes();
-        assert_eq!(memtable(256 << 20), 64 << 20);
+        assert_eq!(memtable(384 << 20), 64 << 20);
         assert_eq!(memtable(usize::MAX), MAX_MEMTABLE_BYTES);
     }
 }
