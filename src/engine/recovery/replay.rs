@@ -38,6 +38,9 @@ pub(super) struct LogEnd {
     pub(super) offset: u64,
     pub(super) next_group: u64,
     pub(super) last_crc: u32,
+    /// The header of the last segment, if it holds no group and the manifest does not name it: one
+    /// that a recovery started which was not completed.
+    pub(super) unused: Option<Header>,
 }
 
 /// A segment in memory.
@@ -157,7 +160,10 @@ impl Found {
             self.note_ending(segment, &journal, directory)?;
         }
         let (offset, next_group, last_crc) = (journal.end, journal.next_group, journal.last_crc);
-        self.log_end = Some(LogEnd { id: segment.id, offset, next_group, last_crc });
+        let is_unused =
+            next_group == segment.header.first_group && segment.id != self.snapshot.first_segment;
+        let unused = is_unused.then(|| segment.header.clone());
+        self.log_end = Some(LogEnd { id: segment.id, offset, next_group, last_crc, unused });
         Ok(())
     }
 
@@ -273,7 +279,8 @@ mod tests {
 
     #[test]
     fn a_segment_goes_on_exactly_where_the_one_before_it_ended() {
-        let log_end = Some(LogEnd { id: 8, offset: 4096, next_group: 5, last_crc: 6 });
+        let log_end =
+            Some(LogEnd { id: 8, offset: 4096, next_group: 5, last_crc: 6, unused: None });
         let found = Found { log_end, last_seq: 20, ..Found::default() };
         assert!(continues(&found, |_| {}));
         assert!(!continues(&found, |header| header.first_seq += 1));

@@ -147,11 +147,6 @@ impl VersionSet {
         id
     }
 
-    /// What the manifest says.
-    pub(crate) fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
-    }
-
     /// The current manifest's number.
     pub(crate) fn manifest_id(&self) -> u64 {
         self.manifest_id
@@ -250,6 +245,25 @@ fn set_current(storage: &dyn Storage, id: u64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::options::SystemClock;
+    use crate::engine::storage::sim::{FaultKind, SimStorage, Times};
+
+    #[test]
+    fn an_edit_that_a_failed_sync_lost_is_not_read_back_from_the_page_cache() {
+        let storage = SimStorage::new(1);
+        let environment = Environment {
+            storage: Arc::new(storage.clone()),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(|| 1),
+        };
+        let mut set = VersionSet::create(environment, Snapshot::default()).unwrap();
+        let edit = |seq| VersionEdit { flushed_seq: Some(seq), ..VersionEdit::default() };
+        set.commit(&edit(7)).unwrap();
+        storage.fail_call(storage.call_count() + 2, FaultKind::SyncLosesData, Times::Once);
+        assert!(set.commit(&edit(9)).is_err());
+        let loaded = load(&storage.kill()).unwrap().unwrap();
+        assert_eq!(loaded.snapshot.flushed_seq, 7);
+    }
 
     #[test]
     fn the_documented_current_is_the_one_written() {
