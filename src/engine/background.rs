@@ -272,7 +272,7 @@ impl Inner {
         // A table must not hold what the log may yet lose.
         self.wait_durable(last_seq)?;
         let mut entries = VisibleIter::new(memtable.sorted(), Seq::MAX, false);
-        let target = self.target(u64::MAX);
+        let target = self.target(0, u64::MAX);
         let tables = write_tables(target, &mut entries, &mut FlushSurroundings(self))?;
         let first_segment = self.commit.oldest_needed(last_seq);
         let edit = VersionEdit {
@@ -358,7 +358,7 @@ impl Inner {
         let iters = inputs.iter().map(|table| Box::new(table.iter()) as Input);
         let merged = MergeIter::new(iters.collect());
         let mut entries = VisibleIter::new(merged, Seq::MAX, plan.drop_tombstones);
-        let target = self.target(self.options.table_bytes as u64);
+        let target = self.target(plan.output_level, self.options.table_bytes as u64);
         let tables = write_tables(target, &mut entries, &mut MergeSurroundings(self))?;
         let added = tables.iter().map(|table| (plan.output_level, table.meta().clone())).collect();
         let removed = plan.inputs.iter().copied().collect();
@@ -374,9 +374,11 @@ impl Inner {
         Ok(())
     }
 
-    /// Where new tables go.
-    fn target(&self, table_bytes: u64) -> Target<'_> {
-        Target { storage: self.environment.storage.as_ref(), cache: &self.cache, table_bytes }
+    /// Where new tables of a level go.
+    fn target(&self, level: usize, table_bytes: u64) -> Target<'_> {
+        let storage = self.environment.storage.as_ref();
+        let compression = self.options.compression_of(level);
+        Target { storage, cache: &self.cache, compression, table_bytes }
     }
 
     fn damaged_tables(&self) -> BTreeSet<u64> {

@@ -10,6 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::error::{Error, Result};
 use super::memory::MAX_IMMUTABLES;
 use super::storage::{Storage, disk::DiskStorage};
+use super::table::Compression;
+use super::version::LEVELS;
 
 /// When a write counts as committed, and so when its `OK` may leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +50,10 @@ pub struct Options {
     pub wal_segment_bytes: usize,
     /// Size at which a compaction starts the next output table, in bytes.
     pub table_bytes: usize,
+    /// How data blocks are compressed when they are written. Tables are read whatever they use.
+    pub compression: Compression,
+    /// The same for the last level, where most of the data is.
+    pub bottom_compression: Compression,
     /// Tables in level 0 that start a merge by themselves.
     pub level0_tables: usize,
     /// Who runs the commit and background steps.
@@ -61,6 +67,8 @@ impl Default for Options {
             durability: Durability::Always,
             wal_segment_bytes: 64 << 20,
             table_bytes: 64 << 20,
+            compression: Compression::default(),
+            bottom_compression: Compression::default(),
             level0_tables: 4,
             scheduling: Scheduling::Threads,
         }
@@ -101,6 +109,11 @@ impl Options {
     /// Size of the block cache, in bytes.
     pub(crate) fn cache_bytes(&self) -> usize {
         self.memory_bytes / 2
+    }
+
+    /// How tables of a level are compressed.
+    pub(crate) fn compression_of(&self, level: usize) -> Compression {
+        if level + 1 == LEVELS { self.bottom_compression } else { self.compression }
     }
 
     /// Tables in level 0 at which writes wait.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chronos::engine::storage::Storage;
-use chronos::engine::{Clock, Durability, Engine, Environment, Options, Result, Scheduling};
+use chronos::engine::{
+    Clock, Compression, Durability, Engine, Environment, Options, Result, Scheduling,
+};
 
 /// Sizes so small that a short run flushes, changes segments and merges.
 pub(crate) fn tiny(scheduling: Scheduling) -> Options {
@@ -15,6 +17,9 @@ pub(crate) fn tiny(scheduling: Scheduling) -> Options {
         wal_segment_bytes: 64 << 10,
         table_bytes: 12 << 10,
         level0_tables: 2,
+        // Uncompressed at the bottom: table counts there follow from what was written.
+        compression: Compression::Lz4,
+        bottom_compression: Compression::None,
         scheduling,
     }
 }
