@@ -298,7 +298,7 @@ impl Inner {
         self.wait_durable(last_seq)?;
         let mut entries = VisibleIter::new(memtable.sorted(), Seq::MAX, false);
         let mut surroundings = FlushSurroundings(self);
-        let tables = write_tables(self.target(), &mut entries, Cuts::none(), &mut surroundings)?;
+        let tables = write_tables(self.target(0), &mut entries, Cuts::none(), &mut surroundings)?;
         let first_segment = self.commit.oldest_needed(last_seq);
         let edit = VersionEdit {
             added: tables.iter().map(|table| (0, table.meta().clone())).collect(),
@@ -402,7 +402,8 @@ impl Inner {
         let iters = inputs.iter().map(|table| Box::new(table.iter()) as Input);
         let merged = MergeIter::new(iters.collect());
         let mut entries = VisibleIter::new(merged, Seq::MAX, plan.drop_tombstones);
-        let tables = write_tables(self.target(), &mut entries, cuts, &mut MergeSurroundings(self))
+        let target = self.target(plan.output_level);
+        let tables = write_tables(target, &mut entries, cuts, &mut MergeSurroundings(self))
             .inspect_err(|error| self.note_room_for(error, inputs))?;
         let added = tables.iter().map(|table| (plan.output_level, table.meta().clone())).collect();
         let removed = plan.inputs.iter().copied().collect();
@@ -426,9 +427,11 @@ impl Inner {
         }
     }
 
-    /// Where new tables go.
-    fn target(&self) -> Target<'_> {
-        Target { storage: self.environment.storage.as_ref(), cache: &self.cache }
+    /// Where new tables of a level go.
+    fn target(&self, level: usize) -> Target<'_> {
+        let storage = self.environment.storage.as_ref();
+        let compression = self.options.compression_of(level);
+        Target { storage, cache: &self.cache, compression }
     }
 
     fn damaged_tables(&self) -> BTreeSet<u64> {

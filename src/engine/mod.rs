@@ -60,5 +60,5 @@ pub use options::{
 };
 pub use recovery::{Recovery, TornTail};
 pub use stats::{LevelStats, Stats};
-pub use table::Value;
+pub use table::{Compression, Value};
 pub use ticket::Ticket;

@@ -12,6 +12,8 @@ use super::error::{Error, Result};
 use super::memory::MAX_IMMUTABLES;
 use super::memtable::MAX_MEMTABLE_BYTES;
 use super::storage::{Storage, disk::DiskStorage};
+use super::table::Compression;
+use super::version::LEVELS;
 
 /// When a write counts as committed, and so when its `OK` may leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,6 +52,10 @@ pub struct Options {
     pub wal_segment_bytes: usize,
     /// Size at which a compaction starts the next output table, in bytes.
     pub table_bytes: usize,
+    /// How data blocks are compressed when they are written. Tables are read whatever they use.
+    pub compression: Compression,
+    /// The same for the last level, where most of the data is.
+    pub bottom_compression: Compression,
     /// Sublevels of level 0 (tables that overlap each other) that start a merge by themselves.
     pub level0_tables: usize,
     /// Who runs the commit and background steps.
@@ -63,6 +69,8 @@ impl Default for Options {
             durability: Durability::Always,
             wal_segment_bytes: 64 << 20,
             table_bytes: 64 << 20,
+            compression: Compression::default(),
+            bottom_compression: Compression::default(),
             level0_tables: 4,
             scheduling: Scheduling::Threads,
         }
@@ -103,6 +111,11 @@ impl Options {
     /// Size of the block cache, in bytes.
     pub(crate) fn cache_bytes(&self) -> usize {
         self.memory_bytes / 2
+    }
+
+    /// How tables of a level are compressed.
+    pub(crate) fn compression_of(&self, level: usize) -> Compression {
+        if level + 1 == LEVELS { self.bottom_compression } else { self.compression }
     }
 
     /// What decides about merges.

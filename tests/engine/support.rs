@@ -6,7 +6,9 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use chronos::engine::storage::Storage;
-use chronos::engine::{Clock, Durability, Engine, Environment, Options, Result, Scheduling};
+use chronos::engine::{
+    Clock, Compression, Durability, Engine, Environment, Options, Result, Scheduling,
+};
 
 pub(crate) use crate::random::Random;
 
@@ -21,6 +23,9 @@ pub(crate) fn tiny(scheduling: Scheduling) -> Options {
         wal_segment_bytes: 64 << 10,
         table_bytes: 12 << 10,
         level0_tables: 2,
+        // Uncompressed at the bottom: table counts there follow from what was written.
+        compression: Compression::Lz4,
+        bottom_compression: Compression::None,
         scheduling,
     }
 }

@@ -11,7 +11,7 @@ use crate::engine::error::{Error, Result};
 use crate::engine::filename;
 use crate::engine::iter::EntryIter;
 use crate::engine::storage::Storage;
-use crate::engine::table::{BlockCache, Table, TableBuilder};
+use crate::engine::table::{BlockCache, Compression, Table, TableBuilder};
 
 /// Bytes written between two looks at what is more urgent.
 const YIELD_EVERY_BYTES: u64 = 256 << 10;
@@ -71,6 +71,8 @@ pub(crate) struct Target<'a> {
     pub(crate) storage: &'a dyn Storage,
     /// What the tables will be read through.
     pub(crate) cache: &'a Arc<BlockCache>,
+    /// How their data blocks are compressed.
+    pub(crate) compression: Compression,
 }
 
 /// Writes what `entries` yields as tables, durable and verified.
@@ -122,7 +124,11 @@ impl Writer<'_> {
                 none => {
                     let id = surroundings.next_file_id();
                     self.outputs.push(id);
-                    none.insert(TableBuilder::new(self.target.storage, id)?)
+                    none.insert(TableBuilder::new(
+                        self.target.storage,
+                        id,
+                        self.target.compression,
+                    )?)
                 }
             };
             builder.add(entry)?;

@@ -39,7 +39,7 @@ pub(super) fn install(
     keep_torn_tail(storage, &found)?;
     let mut ids = Ids(found.snapshot.next_file_id.max(directory.free_id()));
     let wal = start_log(environment, options, directory, &found, &mut ids)?;
-    let target = Target { storage, cache };
+    let target = Target { storage, cache, compression: options.compression_of(0) };
     let flushed = flush(target, std::mem::take(&mut found.memtables), &mut ids)?;
     let version = add_tables(&mut found, &flushed);
     let mut snapshot = found.snapshot;

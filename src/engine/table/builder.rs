@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crc32c::crc32c_append;
 
 use super::block::BlockBuilder;
+use super::compression::{Compression, Compressor};
 use super::filter::FilterBuilder;
 use super::format::{Footer, Handle, Properties, seal_block};
 use super::{BLOCK_BYTES, TableMeta};
@@ -28,22 +29,25 @@ const WRITE_BYTES: usize = 256 << 10;
 pub(crate) struct TableBuilder {
     sink: Sink,
     data: BlockBuilder,
+    compressor: Compressor,
     index: IndexBuilder,
     filter: FilterBuilder,
     properties: Properties,
 }
 
 impl TableBuilder {
-    /// Creates the file of table `id`, which must not exist.
+    /// Creates the file of table `id`, which must not exist. Data blocks will be compressed; the
+    /// others are not: they are few, and needed more often.
     ///
     /// # Errors
     /// `Io`.
-    pub(crate) fn new(storage: &dyn Storage, id: u64) -> Result<Self> {
+    pub(crate) fn new(storage: &dyn Storage, id: u64, compression: Compression) -> Result<Self> {
         let name = filename::table(id);
         let file = storage.create(&name).map_err(|e| Error::io("create", &name, e))?;
         Ok(TableBuilder {
             sink: Sink { file, name, id, written: 0, buffer: Vec::new(), checksum: 0 },
             data: BlockBuilder::default(),
+            compressor: Compressor::new(compression),
             index: IndexBuilder::default(),
             filter: FilterBuilder::default(),
             properties: Properties::none(),
@@ -104,7 +108,8 @@ impl TableBuilder {
     }
 
     fn finish_data_block(&mut self) -> Result<()> {
-        let handle = self.sink.write_block(self.data.finish())?;
+        let (block, compression) = self.compressor.compress(self.data.finish());
+        let handle = self.sink.write_stored(block, compression)?;
         self.index.add(self.data.last(), handle);
         self.properties.data_block_count += 1;
         Ok(())
@@ -181,9 +186,13 @@ impl Sink {
         self.written + self.buffer.len() as u64
     }
 
-    fn write_block(&mut self, mut block: Vec<u8>) -> Result<Handle> {
+    fn write_block(&mut self, block: Vec<u8>) -> Result<Handle> {
+        self.write_stored(block, Compression::None)
+    }
+
+    fn write_stored(&mut self, mut block: Vec<u8>, compression: Compression) -> Result<Handle> {
         let handle = Handle { offset: self.position(), size: block.len() as u64 };
-        seal_block(&mut block, self.id, handle.offset);
+        seal_block(&mut block, compression, self.id, handle.offset);
         self.append(&block)?;
         Ok(handle)
     }

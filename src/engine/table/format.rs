@@ -5,6 +5,7 @@
 
 use crc32c::{crc32c, crc32c_append};
 
+use super::compression::Compression;
 use crate::engine::coding::{Reader, get_u32, get_u64, get_varint, put_bytes, put_varint};
 use crate::engine::error::{Error, Result};
 use crate::engine::iter::Entry;
@@ -24,9 +25,6 @@ pub(super) const FOOTER_BYTES: usize = 72;
 
 /// The bytes of the footer that its checksum covers: all before it.
 const FOOTER_CHECKED_BYTES: usize = 60;
-
-/// The compression of a block that is stored as it is.
-const UNCOMPRESSED: u8 = 0;
 
 /// What does not fit, told to whoever knows file and offset.
 pub(super) type Decoded<T> = std::result::Result<T, &'static str>;
@@ -58,9 +56,9 @@ impl Handle {
     }
 }
 
-/// Appends the trailer to a block that will stand at `offset` of table `id`.
-pub(super) fn seal_block(block: &mut Vec<u8>, id: u64, offset: u64) {
-    block.push(UNCOMPRESSED);
+/// Appends the trailer to a block that is stored with `compression` at `offset` of table `id`.
+pub(super) fn seal_block(block: &mut Vec<u8>, compression: Compression, id: u64, offset: u64) {
+    block.push(compression.as_byte());
     let checksum = block_checksum(block, id, offset);
     block.extend_from_slice(&checksum.to_le_bytes());
 }
@@ -72,18 +70,18 @@ fn masked(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// Verifies a block with its trailer and returns the bytes before it.
-pub(super) fn check_block(stored: &[u8], id: u64, offset: u64) -> Decoded<&[u8]> {
+/// Verifies a block with its trailer, and returns the bytes before it and their compression.
+pub(super) fn check_block(stored: &[u8], id: u64, offset: u64) -> Decoded<(Compression, &[u8])> {
     let Some((checked, checksum)) = stored.split_last_chunk::<4>() else {
         return Err("the block is too short for its trailer");
     };
     if block_checksum(checked, id, offset) != u32::from_le_bytes(*checksum) {
         return Err("the block's checksum does not match");
     }
-    match checked.split_last() {
-        Some((&UNCOMPRESSED, block)) => Ok(block),
-        _ => Err("the block has a compression that this build does not know"),
-    }
+    checked
+        .split_last()
+        .and_then(|(byte, block)| Some((Compression::from_byte(*byte)?, block)))
+        .ok_or("the block has a compression that this build does not know")
 }
 
 /// The seed tells a block of another file or offset from the one that belongs here.
@@ -253,8 +251,8 @@ mod tests {
     #[test]
     fn a_block_is_bound_to_its_bytes_file_and_offset() {
         let mut block = b"some bytes".to_vec();
-        seal_block(&mut block, 7, 4096);
-        assert_eq!(check_block(&block, 7, 4096), Ok(&b"some bytes"[..]));
+        seal_block(&mut block, Compression::Lz4, 7, 4096);
+        assert_eq!(check_block(&block, 7, 4096), Ok((Compression::Lz4, &b"some bytes"[..])));
         assert!(check_block(&block, 8, 4096).is_err());
         assert!(check_block(&block, 7, 0).is_err());
         assert!(check_block(&block[1..], 7, 4096).is_err());

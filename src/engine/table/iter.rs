@@ -158,7 +158,7 @@ impl Window {
             self.offset = handle.offset;
         }
         let stored = self.stored(handle.offset, len).unwrap_or_default();
-        table.check_block(stored.to_vec(), handle.offset)
+        table.check_block(stored, handle.offset)
     }
 
     fn stored(&self, offset: u64, len: usize) -> Option<&[u8]> {

@@ -11,6 +11,7 @@
 
 mod block;
 mod builder;
+mod compression;
 mod filter;
 mod format;
 mod iter;
@@ -23,6 +24,7 @@ use super::key::{Kind, Seq};
 
 pub(crate) use self::block::Block;
 pub(crate) use self::builder::TableBuilder;
+pub use self::compression::Compression;
 pub(crate) use self::filter::KeyHash;
 pub(crate) use self::reader::Table;
 pub use self::value::Value;
@@ -30,8 +32,10 @@ pub use self::value::Value;
 /// The cache that tables read their blocks through.
 pub(crate) type BlockCache = super::cache::BlockCache<Block>;
 
-/// The size that a data block does not exceed, in bytes, unless it holds a single larger entry.
-pub(crate) const BLOCK_BYTES: usize = 16 << 10;
+/// The size that a data block does not exceed before its compression, in bytes, unless it holds a
+/// single larger entry. A lookup that misses the cache pays for a whole block: of 2 M entries of
+/// 116 bytes with a quarter of them cached, 4 KiB are read at 1.3 times the rate of 16 KiB.
+pub(crate) const BLOCK_BYTES: usize = 4 << 10;
 
 /// What the manifest keeps about a table: enough to place it, and to tell whether the file is it.
 #[derive(Debug, Clone, PartialEq, Eq)]

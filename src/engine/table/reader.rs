@@ -6,12 +6,14 @@
 //! is in the cache has passed it. A miss is answered only by an intact filter or an intact block; where the index promised an entry that its block
 //! does not hold, that is damage.
 
+use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use crc32c::crc32c_append;
 
 use super::block::{Block, BlockCursor};
+use super::compression::decompress;
 use super::filter::{Filter, KeyHash};
 use super::format::{Decoded, FOOTER_BYTES, Footer, Handle, Properties, check_block};
 use super::iter::TableIter;
@@ -25,6 +27,26 @@ use crate::engine::storage::{File, Storage};
 
 /// Bytes per read of a check over the whole file.
 const VERIFY_CHUNK_BYTES: usize = 1 << 20;
+
+/// A stored block up to this size is read into a buffer that its thread keeps.
+const SCRATCH_BYTES: usize = 64 << 10;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends `len` bytes of no particular content: what is read into them is at once decoded.
+fn with_scratch<T>(len: usize, read: impl FnOnce(&mut [u8]) -> T) -> T {
+    if len > SCRATCH_BYTES {
+        return read(&mut vec![0; len]);
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        if scratch.len() < len {
+            scratch.resize(len, 0);
+        }
+        read(scratch.get_mut(..len).unwrap_or_default())
+    })
+}
 
 /// Bytes of memory that open tables keep as long as they are open.
 #[derive(Debug, Clone, Copy, Default)]
@@ -187,26 +209,25 @@ impl Table {
     /// Reads a block from the file, past the cache.
     fn read_stored_block(&self, handle: Handle, mode: ReadMode) -> Result<Read<Block>> {
         let source = self.source();
-        let mut stored = vec![0; source.stored_bytes(handle)?];
-        let is_read = match mode {
-            ReadMode::Blocking => source.read(&mut stored, handle.offset).map(|()| true)?,
-            ReadMode::Cached => source.try_read(&mut stored, handle.offset)?,
-        };
-        if is_read {
-            self.check_block(stored, handle.offset).map(Read::Done)
-        } else {
-            Ok(Read::WouldBlock)
-        }
+        with_scratch(source.stored_bytes(handle)?, |stored| {
+            let is_read = match mode {
+                ReadMode::Blocking => source.read(stored, handle.offset).map(|()| true)?,
+                ReadMode::Cached => source.try_read(stored, handle.offset)?,
+            };
+            if is_read {
+                self.check_block(stored, handle.offset).map(Read::Done)
+            } else {
+                Ok(Read::WouldBlock)
+            }
+        })
     }
 
     /// Takes a block as it is stored at `offset`, if it is intact.
-    pub(super) fn check_block(&self, mut stored: Vec<u8>, offset: u64) -> Result<Block> {
-        let checked = check_block(&stored, self.meta.id, offset).map(<[u8]>::len);
-        let block = checked.and_then(|len| {
-            stored.truncate(len);
-            Block::new(stored, offset)
-        });
-        block.map_err(|what| self.damage(offset, what))
+    pub(super) fn check_block(&self, stored: &[u8], offset: u64) -> Result<Block> {
+        check_block(stored, self.meta.id, offset)
+            .and_then(|(compression, bytes)| decompress(compression, bytes))
+            .and_then(|block| Block::new(block, offset))
+            .map_err(|what| self.damage(offset, what))
     }
 
     /// Fills `chunk` with `len` bytes of the file from `offset`.
@@ -319,7 +340,7 @@ impl Source<'_> {
         let mut stored = vec![0; self.stored_bytes(handle)?];
         self.read(&mut stored, handle.offset)?;
         check_block(&stored, self.id, handle.offset)
-            .and_then(decode)
+            .and_then(|(compression, bytes)| decode(&decompress(compression, bytes)?))
             .map_err(|what| Error::corrupt(self.name, handle.offset, what))
     }
 

@@ -23,8 +23,19 @@ fn delete(key: &str, seq: Seq) -> Owned {
     (key.as_bytes().to_vec(), seq, Kind::Delete, Vec::new())
 }
 
+const COMPRESSIONS: [Compression; 3] = [Compression::None, Compression::Lz4, Compression::Zstd];
+
 fn build(storage: &SimStorage, id: u64, entries: &[Owned]) -> TableMeta {
-    let mut builder = TableBuilder::new(storage, id).unwrap();
+    build_as(Compression::None, storage, id, entries)
+}
+
+fn build_as(
+    compression: Compression,
+    storage: &SimStorage,
+    id: u64,
+    entries: &[Owned],
+) -> TableMeta {
+    let mut builder = TableBuilder::new(storage, id, compression).unwrap();
     for entry in entries {
         builder.add(borrowed(entry)).unwrap();
     }
@@ -37,8 +48,12 @@ fn open(storage: &SimStorage, meta: &TableMeta) -> Result<Table> {
 }
 
 fn built(entries: &[Owned]) -> (SimStorage, Arc<Table>) {
+    built_as(Compression::None, entries)
+}
+
+fn built_as(compression: Compression, entries: &[Owned]) -> (SimStorage, Arc<Table>) {
     let storage = SimStorage::new(1);
-    let meta = build(&storage, ID, entries);
+    let meta = build_as(compression, &storage, ID, entries);
     let table = open(&storage, &meta).unwrap();
     (storage, Arc::new(table))
 }
@@ -78,9 +93,12 @@ fn get(table: &Table, key: &[u8], snapshot: Seq) -> Result<Option<Answer>> {
 
 #[test]
 fn a_table_answers_as_the_model_does() {
-    for (seed, count, keys) in [(1, 1, 1), (2, 3_000, 5), (3, 5_000, 2_000), (4, 500, 100_000)] {
+    let shapes = [(1, 1, 1), (2, 3_000, 5), (3, 5_000, 2_000), (4, 500, 100_000)];
+    for (compression, (seed, count, keys)) in
+        COMPRESSIONS.into_iter().flat_map(|compression| shapes.map(|shape| (compression, shape)))
+    {
         let entries = random_entries(seed, count, keys);
-        let (_, table) = built(&entries);
+        let (_, table) = built_as(compression, &entries);
         assert_eq!(collect(table.iter()).unwrap(), entries, "seed {seed}");
         table.verify().unwrap();
         let mut random = Random(seed + 100);
@@ -240,15 +258,18 @@ fn a_finished_table_is_synced_and_written_in_large_calls() {
 #[test]
 fn entries_out_of_order_and_empty_tables_are_refused() {
     let storage = SimStorage::new(1);
-    assert!(TableBuilder::new(&storage, 1).unwrap().finish().is_err());
+    assert!(TableBuilder::new(&storage, 1, Compression::None).unwrap().finish().is_err());
     for wrong in [put("b", 5, ""), put("b", 6, ""), put("a", 9, "")] {
-        let mut builder = TableBuilder::new(&storage, wrong.1 + 10).unwrap();
+        let mut builder = TableBuilder::new(&storage, wrong.1 + 10, Compression::None).unwrap();
         assert!(builder.is_empty());
         builder.add(borrowed(&put("b", 5, "x"))).unwrap();
         assert!(!builder.is_empty() && builder.file_bytes() > 0);
         assert!(matches!(builder.add(borrowed(&wrong)), Err(Error::Corrupt { .. })));
     }
-    assert!(matches!(TableBuilder::new(&storage, 1), Err(Error::Io { op: "create", .. })));
+    assert!(matches!(
+        TableBuilder::new(&storage, 1, Compression::None),
+        Err(Error::Io { op: "create", .. })
+    ));
 }
 
 #[test]
@@ -257,7 +278,7 @@ fn failing_writes_and_syncs_are_told() {
     for (call, op) in [(2, "write"), (3, "sync")] {
         let storage = SimStorage::new(1);
         storage.fail_call(call, FaultKind::NoSpace, Times::Once);
-        let mut builder = TableBuilder::new(&storage, ID).unwrap();
+        let mut builder = TableBuilder::new(&storage, ID, Compression::None).unwrap();
         let added = entries.iter().try_for_each(|entry| builder.add(borrowed(entry)));
         let error = added.and_then(|()| builder.finish()).unwrap_err();
         assert!(error.is_no_space());
@@ -338,11 +359,76 @@ fn assert_corrupt(outcome: Result<()>, what: &str) {
     }
 }
 
+/// A table whose data block is as the compression says.
+fn small_table(compression: Compression) -> (SimStorage, TableMeta, Vec<Owned>) {
+    let entries = if compression == Compression::None { example() } else { compressed_example() };
+    let storage = SimStorage::new(1);
+    let meta = build_as(compression, &storage, ID, &entries);
+    let bytes = storage.read_file(&filename::table(ID)).unwrap();
+    let stored_as = bytes[first_data_block(&bytes).1];
+    assert_eq!(stored_as, compression.as_byte());
+    (storage, meta, entries)
+}
+
+/// The range of a table's first data block, without the trailer.
+fn first_data_block(bytes: &[u8]) -> (usize, usize) {
+    let footer = bytes.len() - format::FOOTER_BYTES;
+    let footer = format::Footer::decode(&bytes[footer..], "a table", 0).unwrap();
+    let first_in = |handle: format::Handle| {
+        let end = (handle.offset + handle.size) as usize;
+        let block = Block::new(bytes[handle.offset as usize..end].to_vec(), 0).unwrap();
+        let first = block.find((b"", Seq::MAX)).unwrap().unwrap();
+        format::Handle::decode(block.slice(first.value)).unwrap()
+    };
+    let data = first_in(first_in(footer.top_index));
+    (data.offset as usize, (data.offset + data.size) as usize)
+}
+
+#[test]
+fn compressed_tables_are_smaller_and_only_where_it_pays() {
+    let entries: Vec<Owned> =
+        (0..500).map(|i| put(&format!("{i:05}"), i + 1, &"value ".repeat(20))).collect();
+    let bytes = COMPRESSIONS.map(|compression| {
+        let (_, table) = built_as(compression, &entries);
+        table.meta().bytes
+    });
+    assert!(bytes[1] < bytes[0] / 3 && bytes[2] < bytes[1], "{bytes:?}");
+    let mut random = Random(5);
+    let noise: Vec<u8> = (0..3_000).map(|_| random.below(256) as u8).collect();
+    let entries = [(b"a".to_vec(), 1, Kind::Put, noise)];
+    let bytes = COMPRESSIONS.map(|compression| built_as(compression, &entries).1.meta().bytes);
+    assert_eq!(bytes, [bytes[0]; 3]);
+}
+
+#[test]
+fn a_forged_compressed_block_neither_panics_nor_answers_wrongly() {
+    for compression in [Compression::Lz4, Compression::Zstd] {
+        let (storage, meta, _) = small_table(compression);
+        let name = filename::table(ID);
+        let bytes = storage.read_file(&name).unwrap();
+        let (from, to) = first_data_block(&bytes);
+        for (at, kind) in (from..to).flat_map(|at| COMPRESSIONS.map(|kind| (at, kind))) {
+            for byte in [0, 1, 0x7f, 0x80, 0xff, bytes[at] ^ 1, bytes[at] ^ 0x10, bytes[at]] {
+                let mut block = bytes[from..to].to_vec();
+                block[at - from] = byte;
+                format::seal_block(&mut block, kind, ID, from as u64);
+                let forged = [&bytes[..from], &block, &bytes[from + block.len()..]].concat();
+                storage.write_file(&name, &forged).unwrap();
+                let table = Arc::new(open(&storage, &meta).unwrap());
+                let _ = (get(&table, b"banana", Seq::MAX), collect(table.iter()));
+                assert_eq!(table.verify().is_ok(), forged == bytes, "byte {at} as {kind:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_flipped_bit_is_found_and_never_a_wrong_answer() {
-    let entries = example();
-    let storage = SimStorage::new(1);
-    let meta = build(&storage, ID, &entries);
+    COMPRESSIONS.into_iter().for_each(flip_every_bit);
+}
+
+fn flip_every_bit(compression: Compression) {
+    let (storage, meta, entries) = small_table(compression);
     let name = filename::table(ID);
     use_fully(&storage, &meta, &entries).unwrap();
     for offset in 0..meta.bytes {
@@ -357,9 +443,11 @@ fn every_flipped_bit_is_found_and_never_a_wrong_answer() {
 
 #[test]
 fn every_truncation_is_found_before_and_after_opening() {
-    let entries = example();
-    let storage = SimStorage::new(1);
-    let meta = build(&storage, ID, &entries);
+    COMPRESSIONS.into_iter().for_each(truncate_everywhere);
+}
+
+fn truncate_everywhere(compression: Compression) {
+    let (storage, meta, _) = small_table(compression);
     let name = filename::table(ID);
     let bytes = storage.read_file(&name).unwrap();
     for len in 0..meta.bytes {
@@ -382,7 +470,7 @@ fn forge(bytes: &[u8], block: usize, at: usize, byte: u8) -> Vec<u8> {
     let (offset, size) = EXAMPLE_BLOCKS[block];
     let mut forged = bytes[offset..offset + size].to_vec();
     forged[at] = byte;
-    format::seal_block(&mut forged, ID, offset as u64);
+    format::seal_block(&mut forged, Compression::None, ID, offset as u64);
     [&bytes[..offset], &forged, &bytes[offset + forged.len()..]].concat()
 }
 
@@ -437,7 +525,7 @@ fn swapped_and_repeated_blocks_are_found() {
     let name = filename::table(ID);
     let bytes = storage.read_file(&name).unwrap();
     // Entries of one length make blocks of one length, each with its trailer of five bytes.
-    let mut first = TableBuilder::new(&storage, ID + 1).unwrap();
+    let mut first = TableBuilder::new(&storage, ID + 1, Compression::None).unwrap();
     first.add(borrowed(&entries[0])).unwrap();
     let stored = first.file_bytes() as usize + 5;
     for (from, to) in [(0, 3), (3, 0), (7, 8)] {
@@ -468,6 +556,23 @@ fn a_missing_file_is_an_io_error() {
 /// The table in `docs/format.md`.
 fn example() -> Vec<Owned> {
     vec![put("apple", 3, "red"), put("apple", 1, "green"), delete("apricot", 2)]
+}
+
+/// The compressed table in `docs/format.md`.
+fn compressed_example() -> Vec<Owned> {
+    vec![put("banana", 1, &"na".repeat(60)), put("cherry", 2, "red")]
+}
+
+#[test]
+fn the_documented_compressed_bytes_are_the_bytes_written() {
+    let (storage, meta, entries) = small_table(Compression::Lz4);
+    let name = filename::table(ID);
+    let documented = documented("hex-lz4-block");
+    let written = storage.read_file(&name).unwrap();
+    let dump: Vec<String> = written.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(documented, written[..documented.len()], "{}", dump.join(" "));
+    assert_eq!(documented.len(), first_data_block(&written).1 + format::TRAILER_BYTES);
+    use_fully(&storage, &meta, &entries).unwrap();
 }
 
 #[test]
