@@ -1,7 +1,7 @@
 //! What is admitted finds its room, whatever goes on between the admission and the log.
 
 use chronos::engine::storage::sim::SimStorage;
-use chronos::engine::{Admission, Engine, Health, Options, Scheduling};
+use chronos::engine::{Admission, Engine, Error, Health, Options, Scheduling};
 
 use crate::support::{in_time, open, tiny, world};
 
@@ -61,6 +61,7 @@ fn a_closed_engine_leaves_the_directory_alone() {
     assert!(engine.close().is_err());
     assert!(engine.compact().is_err());
     engine.run_background();
+    assert!(matches!(engine.put(b"key", b"late"), Err(Error::Closed)));
     assert_eq!(storage.call_count(), calls);
     assert_eq!(engine.get(b"key").unwrap(), Some(b"value".to_vec()), "lookups go on");
 }

@@ -1,11 +1,11 @@
 //! Idle logs are sealed, and no two files share an epoch.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chronos::engine::storage::Storage;
-use chronos::engine::storage::sim::{SimStorage, Survival};
+use chronos::engine::storage::sim::{FaultKind, SimStorage, Survival, Times};
 use chronos::engine::{Engine, Environment, Error, Options, Scheduling, SystemClock};
 
 use crate::support::{PATIENCE, open, tiny, world};
@@ -68,6 +68,39 @@ fn every_use_of_a_file_has_an_epoch_of_its_own() {
     }
     assert!(ids.len() > 10, "{} journals", ids.len());
     assert_eq!(epochs.len(), ids.len());
+}
+
+/// The epochs of the journals in use, by id.
+fn epochs(storage: &SimStorage) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let files = storage.list().unwrap().into_iter();
+    let files = files.map(|name| storage.read_file(&name).unwrap());
+    let used = files.filter(|bytes| bytes.starts_with(b"CHRNSJNL"));
+    used.map(|bytes| (bytes[16..24].to_vec(), bytes[24..32].to_vec())).collect()
+}
+
+#[test]
+fn a_segment_that_was_started_in_vain_is_started_anew() {
+    let storage = SimStorage::new(1);
+    open(storage.clone(), 1).unwrap().put(b"key", b"value").unwrap();
+    let log = epochs(&storage);
+    let mut started_anew = 0;
+    for call in 1.. {
+        let survivor = storage.power_cut(Survival::Everything);
+        survivor.fail_call(call, FaultKind::NoSpace, Times::Once);
+        if open(survivor.clone(), 2).is_ok() {
+            break;
+        }
+        let survivor = survivor.kill();
+        let before = epochs(&survivor);
+        let engine = open(survivor.clone(), 3).unwrap();
+        assert_eq!(engine.get(b"key").unwrap(), Some(b"value".to_vec()));
+        let after = epochs(&survivor);
+        for (id, epoch) in before.iter().filter(|(id, _)| !log.contains_key(*id)) {
+            assert_ne!(after.get(id), Some(epoch), "no room at call {call}");
+            started_anew += usize::from(after.contains_key(id));
+        }
+    }
+    assert!(started_anew > 0);
 }
 
 #[test]

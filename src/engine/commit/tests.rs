@@ -181,3 +181,15 @@ fn a_segment_is_whole_and_durable_before_it_counts() {
     let survivor = storage.power_cut(Survival::Nothing);
     assert_eq!(survivor.read_file("000001.wal").unwrap(), vec![0; SEGMENT_BYTES]);
 }
+
+#[test]
+fn who_cannot_commit_in_place_wakes_the_log_thread() {
+    let storage = SimStorage::new(1);
+    let commit = pipeline(&storage, Durability::Os, Arc::default());
+    submit(&commit, 1, 100);
+    let busy = lock(&commit.wal);
+    lock(&commit.queue).asleep = true;
+    assert!(!commit.commit_in_place());
+    assert!(!lock(&commit.queue).asleep, "nobody would commit it");
+    drop(busy);
+}
