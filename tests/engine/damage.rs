@@ -129,7 +129,7 @@ fn damage_that_a_merge_meets_is_shown() {
     engine.compact().unwrap();
     engine.put(b"key", b"new").unwrap();
     let table = files(&storage).into_iter().find(|name| name.strip_suffix(".sst").is_some());
-    storage.flip_bit(&table.unwrap(), 500, 1).unwrap();
+    storage.flip_bit(&table.unwrap(), 10, 1).unwrap();
     assert!(matches!(engine.health(), Health::Ok), "nobody has looked");
     assert!(matches!(engine.compact(), Err(Error::Corrupt { .. })));
     assert!(matches!(engine.health(), Health::Corrupt { .. }));

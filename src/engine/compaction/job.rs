@@ -146,13 +146,20 @@ impl Writer<'_> {
         Ok(tables)
     }
 
-    /// Completes the current table, then opens and verifies it as a reader would.
+    /// Completes the current table, then opens and verifies it as a reader would. A device that does
+    /// not give back what was just written is failing: that is no damage to stored data, and writing
+    /// the table again and again would not end.
     fn finish(&mut self) -> Result<Arc<Table>> {
         let builder = self.builder.take().ok_or(Error::Closed)?;
         let meta = builder.finish()?;
-        let table = Table::open(self.target.storage, &meta, self.target.cache)?;
-        table.verify()?;
-        Ok(Arc::new(table))
+        let verify = || -> Result<Arc<Table>> {
+            let table = Table::open(self.target.storage, &meta, self.target.cache)?;
+            table.verify()?;
+            Ok(Arc::new(table))
+        };
+        verify().map_err(|error| {
+            Error::io("verify", &filename::table(meta.id), std::io::Error::other(error))
+        })
     }
 
     fn remove_outputs(&mut self) {
