@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use super::compaction::job::{Surroundings, Target, write_tables};
-use super::compaction::picker::{self, Plan, Reason};
+use super::compaction::job::{Cuts, Surroundings, Target, write_tables};
+use super::compaction::picker::{MAX_GRANDPARENT_TABLES, Plan, pick_everything};
 use super::db::Inner;
 use super::error::{Error, Result};
 use super::filename::{self, FileKind};
@@ -20,6 +20,7 @@ use super::iter::{Input, MergeIter, VisibleIter};
 use super::key::Seq;
 use super::sync::{lock, read, wait, wait_for, write};
 use super::ticket::Ticket;
+use super::version::shape::Levels;
 use super::version::{TableRef, VersionEdit};
 use super::wal;
 
@@ -39,6 +40,8 @@ pub(crate) struct Background {
 struct Requests {
     woken: bool,
     compactions: Vec<Ticket>,
+    /// Those that are being done.
+    compacting: Vec<Ticket>,
     closes: Vec<Ticket>,
     /// Why no request is taken any more.
     over: Option<Result<()>>,
@@ -86,8 +89,24 @@ impl Background {
         ticket
     }
 
-    fn take_compactions(&self) -> Vec<Ticket> {
-        std::mem::take(&mut lock(&self.requests).compactions)
+    /// Takes on what merges were asked for; false if none were. They stay in the list, so that they
+    /// are answered even if this thread dies of them.
+    fn begin_compactions(&self) -> bool {
+        let mut requests = lock(&self.requests);
+        let asked = std::mem::take(&mut requests.compactions);
+        requests.compacting.extend(asked);
+        !requests.compacting.is_empty()
+    }
+
+    fn end_compactions(&self, outcome: &Result<()>) {
+        for ticket in std::mem::take(&mut lock(&self.requests).compacting) {
+            ticket.finish(outcome.clone());
+        }
+    }
+
+    /// Whether no request is taken any more.
+    fn is_over(&self) -> bool {
+        lock(&self.requests).over.is_some()
     }
 
     fn is_closing(&self) -> bool {
@@ -98,7 +117,8 @@ impl Background {
     fn finish(&self, outcome: &Result<()>) {
         let mut requests = lock(&self.requests);
         requests.over.get_or_insert_with(|| outcome.clone());
-        for ticket in std::mem::take(&mut requests.compactions) {
+        let begun = std::mem::take(&mut requests.compacting);
+        for ticket in std::mem::take(&mut requests.compactions).into_iter().chain(begun) {
             ticket.finish(closed(outcome.clone()));
         }
         for ticket in std::mem::take(&mut requests.closes) {
@@ -109,12 +129,13 @@ impl Background {
     /// Waits to be woken, or for `limit`.
     fn wait(&self, limit: Option<Duration>) {
         let mut requests = lock(&self.requests);
-        if let Some(limit) = limit {
-            requests = wait_for(&self.changed, requests, limit);
-        } else {
-            while !requests.woken {
-                requests = wait(&self.changed, requests);
-            }
+        let mut limit_reached = false;
+        while !requests.woken && !limit_reached {
+            limit_reached = limit.is_some();
+            requests = match limit {
+                Some(limit) => wait_for(&self.changed, requests, limit),
+                None => wait(&self.changed, requests),
+            };
         }
         requests.woken = false;
     }
@@ -139,7 +160,7 @@ impl Inner {
     pub(crate) fn request_close(&self) -> Ticket {
         write(&self.memory).closed = true;
         let ticket = self.background.request(|requests| &mut requests.closes, |outcome| outcome);
-        if self.is_manual() {
+        if self.is_manual() && self.background.is_closing() {
             self.close_now();
         }
         ticket
@@ -149,7 +170,8 @@ impl Inner {
     pub(crate) fn run_background_thread(&self) {
         loop {
             if self.background.is_stopping() {
-                return self.background.abandon(&Error::Closed);
+                self.background.abandon(&Error::Closed);
+                return self.signal.notify();
             }
             if self.background.is_closing() {
                 return self.close_now();
@@ -160,8 +182,12 @@ impl Inner {
         }
     }
 
-    /// Does what there is to do, most urgent first.
+    /// Does what there is to do, most urgent first. Once closed, nothing: the directory may be
+    /// another's by then.
     pub(crate) fn run_background(&self) {
+        if self.background.is_over() {
+            return;
+        }
         if !self.has_room_again() {
             return self.refuse_compactions(&Error::NoSpace);
         }
@@ -193,9 +219,9 @@ impl Inner {
             Error::Closed | Error::Failed(_) => {}
             Error::Corrupt { .. } | Error::Io { op: "read", .. } => self.note_damage(error),
             error if error.is_no_space() => {
-                let needed = self.options.room_bytes();
+                self.faults.enter_no_space(error.clone(), self.options.room_bytes());
+                let needed = self.faults.needed_bytes();
                 tracing::error!(%error, needed, "no space left; writes are refused until there is");
-                self.faults.enter_no_space(error.clone(), needed);
             }
             error => {
                 tracing::error!(%error, "the device failed; writes are refused until a restart");
@@ -207,8 +233,9 @@ impl Inner {
     }
 
     fn refuse_compactions(&self, error: &Error) {
-        for ticket in self.background.take_compactions() {
-            ticket.finish(Err(error.clone()));
+        if self.background.begin_compactions() {
+            self.background.end_compactions(&Err(error.clone()));
+            self.signal.notify();
         }
     }
 
@@ -220,14 +247,12 @@ impl Inner {
         if self.do_urgent()? {
             return Ok(true);
         }
-        let asked = self.background.take_compactions();
-        if asked.is_empty() {
-            return self.compact(Reason::Level0Full(self.options.level0_tables));
+        if !self.background.begin_compactions() {
+            let policy = self.options.policy();
+            return self.compact(|levels, damaged| policy.pick(levels, damaged));
         }
         let outcome = self.compact_everything();
-        for ticket in asked {
-            ticket.finish(outcome.clone());
-        }
+        self.background.end_compactions(&outcome);
         self.signal.notify();
         outcome.map(|()| true)
     }
@@ -272,8 +297,8 @@ impl Inner {
         // A table must not hold what the log may yet lose.
         self.wait_durable(last_seq)?;
         let mut entries = VisibleIter::new(memtable.sorted(), Seq::MAX, false);
-        let target = self.target(0, u64::MAX);
-        let tables = write_tables(target, &mut entries, &mut FlushSurroundings(self))?;
+        let mut surroundings = FlushSurroundings(self);
+        let tables = write_tables(self.target(0), &mut entries, Cuts::none(), &mut surroundings)?;
         let first_segment = self.commit.oldest_needed(last_seq);
         let edit = VersionEdit {
             added: tables.iter().map(|table| (0, table.meta().clone())).collect(),
@@ -321,7 +346,7 @@ impl Inner {
     /// Flushes what is in memory now and merges all tables.
     fn compact_everything(&self) -> Result<()> {
         self.flush_everything()?;
-        if !self.compact(Reason::Asked)?
+        if !self.compact(pick_everything)?
             && let Some(damage) = self.faults.first_damage()
         {
             return Err(damage);
@@ -336,13 +361,11 @@ impl Inner {
         Ok(())
     }
 
-    /// Does the merge that is due for `reason`; false if none is.
-    fn compact(&self, reason: Reason) -> Result<bool> {
+    /// Does the merge that `pick` chooses; false if it chooses none.
+    fn compact(&self, pick: impl Fn(&Levels<'_>, &BTreeSet<u64>) -> Option<Plan>) -> Result<bool> {
         let version = Arc::clone(&read(&self.memory).version);
-        let levels = std::array::from_fn(|level| {
-            version.level(level).iter().map(|table| table.meta()).collect()
-        });
-        let Some(plan) = picker::pick(&levels, reason, &self.damaged_tables()) else {
+        let levels = version.metadata();
+        let Some(plan) = pick(&levels, &self.damaged_tables()) else {
             return Ok(false);
         };
         let inputs: Vec<TableRef> = version
@@ -350,16 +373,38 @@ impl Inner {
             .filter(|(_, table)| plan.inputs.contains(&table.meta().id))
             .map(|(_, table)| Arc::clone(table))
             .collect();
-        self.merge(&plan, &inputs)?;
+        if plan.is_move {
+            self.move_tables(&plan, &inputs)?;
+        } else {
+            self.merge(&plan, &inputs, self.cuts(&plan, &levels))?;
+        }
         Ok(true)
     }
 
-    fn merge(&self, plan: &Plan, inputs: &[TableRef]) -> Result<()> {
+    /// Where the outputs of a plan end.
+    fn cuts(&self, plan: &Plan, levels: &Levels<'_>) -> Cuts {
+        let table_bytes = self.options.table_bytes as u64;
+        let grandparents = levels.get(plan.output_level + 1).into_iter().flatten();
+        let grandparents = grandparents.map(|table| (table.largest.clone(), table.bytes)).collect();
+        Cuts::new(table_bytes, grandparents, MAX_GRANDPARENT_TABLES * table_bytes)
+    }
+
+    /// Gives tables another level: an edit, and no I/O on the tables.
+    fn move_tables(&self, plan: &Plan, tables: &[TableRef]) -> Result<()> {
+        let added = tables.iter().map(|table| (plan.output_level, table.meta().clone())).collect();
+        let removed = plan.inputs.iter().copied().collect();
+        self.install(&VersionEdit { added, removed, ..VersionEdit::default() }, tables)?;
+        self.counters.moves.add(1);
+        Ok(())
+    }
+
+    fn merge(&self, plan: &Plan, inputs: &[TableRef], cuts: Cuts) -> Result<()> {
         let iters = inputs.iter().map(|table| Box::new(table.iter()) as Input);
         let merged = MergeIter::new(iters.collect());
         let mut entries = VisibleIter::new(merged, Seq::MAX, plan.drop_tombstones);
-        let target = self.target(plan.output_level, self.options.table_bytes as u64);
-        let tables = write_tables(target, &mut entries, &mut MergeSurroundings(self))?;
+        let target = self.target(plan.output_level);
+        let tables = write_tables(target, &mut entries, cuts, &mut MergeSurroundings(self))
+            .inspect_err(|error| self.note_room_for(error, inputs))?;
         let added = tables.iter().map(|table| (plan.output_level, table.meta().clone())).collect();
         let removed = plan.inputs.iter().copied().collect();
         self.install(&VersionEdit { added, removed, ..VersionEdit::default() }, &tables)?;
@@ -374,11 +419,19 @@ impl Inner {
         Ok(())
     }
 
+    /// A merge that ran out of room is worth another try once its outputs surely fit.
+    fn note_room_for(&self, error: &Error, inputs: &[TableRef]) {
+        if error.is_no_space() {
+            let bytes: u64 = inputs.iter().map(|table| table.meta().bytes).sum();
+            self.faults.enter_no_space(error.clone(), bytes + self.options.room_bytes());
+        }
+    }
+
     /// Where new tables of a level go.
-    fn target(&self, level: usize, table_bytes: u64) -> Target<'_> {
+    fn target(&self, level: usize) -> Target<'_> {
         let storage = self.environment.storage.as_ref();
         let compression = self.options.compression_of(level);
-        Target { storage, cache: &self.cache, compression, table_bytes }
+        Target { storage, cache: &self.cache, compression }
     }
 
     fn damaged_tables(&self) -> BTreeSet<u64> {
@@ -430,5 +483,19 @@ impl Surroundings for MergeSurroundings<'_> {
         }
         while self.0.do_urgent()? {}
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wake_before_the_wait_is_not_lost() {
+        let background = Background::default();
+        for limit in [None, Some(Duration::MAX)] {
+            background.wake();
+            background.wait(limit);
+        }
     }
 }

@@ -48,12 +48,13 @@ pub(crate) struct LogStats {
     pub(crate) bytes: u64,
 }
 
-/// What the next group may still take.
+/// What may be added to the log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Capacity {
     /// Payload bytes that wait already.
     pending_bytes: usize,
-    /// The longest payload that the prepared segments are sure to hold.
+    /// The longest payload that the prepared segments are sure to hold beside those, in the same
+    /// group or in one of its own.
     payload_limit: usize,
 }
 
@@ -61,8 +62,8 @@ impl Capacity {
     /// Whether `bytes` more fit, given `staged` that were not submitted yet.
     pub(crate) fn admits(&self, staged: usize, bytes: usize) -> bool {
         let waiting = self.pending_bytes + staged;
-        let total = waiting + bytes;
-        total <= self.payload_limit && (waiting == 0 || total <= GROUP_SOFT_LIMIT_BYTES)
+        let small = waiting == 0 || waiting + bytes <= GROUP_SOFT_LIMIT_BYTES;
+        small && staged + bytes <= self.payload_limit
     }
 }
 
@@ -73,7 +74,6 @@ struct Queue {
     spare_buffer: GroupBuffer,
     last_submitted: Seq,
     room: Room,
-    segment_bytes: usize,
     active_id: u64,
     spares: VecDeque<Spare>,
     complete: VecDeque<Segment>,
@@ -127,7 +127,6 @@ impl Commit {
             spare_buffer: GroupBuffer::new(),
             last_submitted: last_seq,
             room,
-            segment_bytes,
             active_id: wal.id(),
             spares: VecDeque::new(),
             complete: VecDeque::new(),
@@ -173,7 +172,7 @@ impl Commit {
         self.failed.get().map_or(Ok(()), |cause| Err(Error::Failed(cause.to_string().into())))
     }
 
-    /// What the next group may still take.
+    /// What may be added to the log now.
     pub(crate) fn capacity(&self) -> Capacity {
         let queue = lock(&self.queue);
         Capacity { pending_bytes: queue.pending.len(), payload_limit: queue.payload_limit() }
@@ -343,7 +342,8 @@ impl Commit {
 
     fn tidy_is_due(&self) -> bool {
         let now = self.clock.now_ms();
-        let since = |mark: &AtomicU64| now.saturating_sub(mark.load(Ordering::Relaxed));
+        // A clock that was set back must not put this off until it is where it was.
+        let since = |mark: &AtomicU64| now.abs_diff(mark.load(Ordering::Relaxed));
         self.untidy.load(Ordering::Acquire)
             && match self.durability {
                 Durability::Always => since(&self.last_commit_ms) >= SEAL_AFTER_MS,
@@ -379,6 +379,7 @@ impl Commit {
 
     /// Writes what is pending as one group and moves the frontier.
     fn commit_pending(&self, wal: &mut MutexGuard<'_, Wal>) {
+        let _guard = PanicIsFailure(self);
         if self.failed.get().is_some() {
             return;
         }
@@ -400,10 +401,12 @@ impl Commit {
 
     fn write(&self, wal: &mut Wal, taken: &mut Taken, now: u64) -> Result<()> {
         if let Some(spare) = taken.rotate_to.take() {
+            let next = spare.id;
             wal.rotate(spare, taken.first_seq, now)?;
+            lock(&self.queue).rotated(next, taken.first_seq - 1);
         }
         wal.append(taken.first_seq, now, &mut taken.buffer)?;
-        let since_sync = now.saturating_sub(self.last_sync_ms.load(Ordering::Relaxed));
+        let since_sync = now.abs_diff(self.last_sync_ms.load(Ordering::Relaxed));
         let sync_now = match self.durability {
             Durability::Always => true,
             Durability::EverySecond => since_sync >= SYNC_AFTER_MS,
@@ -426,16 +429,35 @@ impl Commit {
     }
 }
 
+/// A panic amid a commit, on whichever thread, loses its group: nothing may follow it.
+struct PanicIsFailure<'a>(&'a Commit);
+
+impl Drop for PanicIsFailure<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(Error::Failed("a thread panicked while it committed".into()));
+        }
+    }
+}
+
 enum Work {
     Commit,
     Tidy,
 }
 
 impl Queue {
-    /// The longest payload that the active segment or a spare is sure to hold.
+    /// The longest payload that the active segment or a spare is sure to hold beside what is
+    /// pending: that may be a group of its own by the time that more is submitted, and may have
+    /// taken the spare.
     fn payload_limit(&self) -> usize {
-        let fresh = Room::max_payload(self.segment_bytes);
-        if self.spares.is_empty() { self.room.max_fitting().min(fresh) } else { fresh }
+        let mut room = self.room;
+        if !self.spares.is_empty() {
+            room.rotate();
+        }
+        if !self.pending.is_empty() {
+            room.take(self.pending.len());
+        }
+        room.max_fitting()
     }
 
     fn pending_first_or_next(&self) -> Seq {
@@ -448,7 +470,7 @@ impl Queue {
             return Ok(None);
         }
         let payload_bytes = self.pending.len();
-        let rotate_to = if self.room.fits(payload_bytes) { None } else { Some(self.rotate()?) };
+        let rotate_to = if self.room.fits(payload_bytes) { None } else { Some(self.take_spare()?) };
         self.room.take(payload_bytes);
         let free = std::mem::replace(&mut self.spare_buffer, GroupBuffer::new());
         let buffer = std::mem::replace(&mut self.pending, free);
@@ -458,14 +480,22 @@ impl Queue {
         Ok(Some(Taken { buffer, first_seq, last_seq, rotate_to }))
     }
 
-    /// Changes to a spare segment. There is one, for what is pending was admitted.
-    fn rotate(&mut self) -> Result<Spare> {
+    /// Takes a segment to change to. There is one, for what is pending was admitted.
+    fn take_spare(&mut self) -> Result<Spare> {
         let spare = self.spares.pop_front();
         debug_assert!(spare.is_some(), "a group was admitted that no segment holds");
         let spare = spare.ok_or(Error::NoSpace)?;
-        self.complete.push_back(Segment { id: self.active_id, last_seq: self.pending_first - 1 });
-        self.active_id = spare.id;
         self.room.rotate();
         Ok(spare)
     }
+
+    /// Takes note of a change to segment `next`. Not before its header is durable: until then a
+    /// recovery has to begin at the one before, and nobody may recycle that.
+    fn rotated(&mut self, next: u64, last_seq: Seq) {
+        let id = std::mem::replace(&mut self.active_id, next);
+        self.complete.push_back(Segment { id, last_seq });
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -163,6 +163,7 @@ impl Engine {
                 Admission::Stalled => drop(session),
             }
             if self.inner.is_manual() {
+                self.inner.commit.commit_in_place();
                 self.inner.run_background();
             } else {
                 self.inner.signal.wait_past(epoch);
@@ -355,8 +356,8 @@ impl<'e> Session<'e> {
 
     /// Writing must not outrun merging; where damage keeps merging from going on, it may.
     fn has_room_in_level0(&self) -> bool {
-        let tables = self.memory.version.level(0).len();
-        tables < self.inner.options.level0_stop() || self.inner.faults.is_damaged()
+        let sublevels = self.memory.version.sublevels();
+        sublevels < self.inner.options.level0_stop() || self.inner.faults.is_damaged()
     }
 
     fn stalled(&self) -> Admission {

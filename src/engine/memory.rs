@@ -76,3 +76,23 @@ impl Memory {
         self.immutables.push_back(Arc::new(full));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lookup_meets_the_newest_memtable_first() {
+        let mut memory = Memory::new(Version::empty(), 0, 1 << 16);
+        for value in [b"1", b"2", b"3"] {
+            memory.apply(Kind::Put, b"key", value);
+            let found = memory.get(b"key", Seq::MAX);
+            assert_eq!(found.and_then(|found| found.value), Some(&value[..]));
+            memory.freeze();
+            let found = memory.get(b"key", Seq::MAX);
+            assert_eq!(found.and_then(|found| found.value), Some(&value[..]), "frozen");
+        }
+        let found = memory.get(b"key", 2);
+        assert_eq!(found.and_then(|found| found.value), Some(&b"2"[..]), "within a snapshot");
+    }
+}

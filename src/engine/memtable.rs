@@ -26,6 +26,9 @@ const ALIGN: usize = 8;
 const OFFSET_BITS: u32 = (CHUNK_BYTES / ALIGN).trailing_zeros();
 /// Arena bytes per index slot: half-full with entries of twice this size.
 const BYTES_PER_SLOT: usize = 64;
+/// The largest memtable: a chunk is at least half full on average, so references reach twice as far.
+pub(crate) const MAX_MEMTABLE_BYTES: usize =
+    CHUNK_BYTES.saturating_mul(1 << (32 - OFFSET_BITS)) / 4;
 /// No entry has this reference: the first chunk starts with padding.
 const NONE: u32 = 0;
 

@@ -7,8 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::compaction::picker::Policy;
 use super::error::{Error, Result};
 use super::memory::MAX_IMMUTABLES;
+use super::memtable::MAX_MEMTABLE_BYTES;
 use super::storage::{Storage, disk::DiskStorage};
 use super::table::Compression;
 use super::version::LEVELS;
@@ -54,7 +56,7 @@ pub struct Options {
     pub compression: Compression,
     /// The same for the last level, where most of the data is.
     pub bottom_compression: Compression,
-    /// Tables in level 0 that start a merge by themselves.
+    /// Sublevels of level 0 (tables that overlap each other) that start a merge by themselves.
     pub level0_tables: usize,
     /// Who runs the commit and background steps.
     pub scheduling: Scheduling,
@@ -103,7 +105,7 @@ impl Options {
 
     /// Size at which a memtable is full, in bytes.
     pub(crate) fn memtable_bytes(&self) -> usize {
-        self.memory_bytes / 2 / MEMTABLES
+        (self.memory_bytes / 2 / MEMTABLES).min(MAX_MEMTABLE_BYTES)
     }
 
     /// Size of the block cache, in bytes.
@@ -116,7 +118,12 @@ impl Options {
         if level + 1 == LEVELS { self.bottom_compression } else { self.compression }
     }
 
-    /// Tables in level 0 at which writes wait.
+    /// What decides about merges.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy { level0_sublevels: self.level0_tables, table_bytes: self.table_bytes as u64 }
+    }
+
+    /// Sublevels of level 0 at which writes wait.
     pub(crate) fn level0_stop(&self) -> usize {
         self.level0_tables * LEVEL0_STOP_FACTOR
     }
@@ -176,4 +183,17 @@ impl Environment {
 fn random_u64() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_budget_makes_a_memtable_larger_than_its_references_reach() {
+        let memtable =
+            |memory_bytes| Options { memory_bytes, ..Options::default() }.memtable_bytes();
+        assert_eq!(memtable(384 << 20), 64 << 20);
+        assert_eq!(memtable(usize::MAX), MAX_MEMTABLE_BYTES);
+    }
 }

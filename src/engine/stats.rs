@@ -28,6 +28,7 @@ impl Counter {
 pub(crate) struct Counters {
     pub(crate) flushes: Counter,
     pub(crate) compactions: Counter,
+    pub(crate) moves: Counter,
     pub(crate) compacted_bytes: Counter,
     pub(crate) stalls: Counter,
 }
@@ -74,6 +75,8 @@ pub struct Stats {
     pub flushes: u64,
     /// Merges done.
     pub compactions: u64,
+    /// Tables that changed their level without being rewritten.
+    pub moves: u64,
     /// Bytes of tables read by merges.
     pub compacted_bytes: u64,
     /// How often a write was told to wait.
@@ -110,6 +113,7 @@ impl Inner {
             wal_bytes: log.bytes,
             flushes: self.counters.flushes.get(),
             compactions: self.counters.compactions.get(),
+            moves: self.counters.moves.get(),
             compacted_bytes: self.counters.compacted_bytes.get(),
             stalled_writes: self.counters.stalls.get(),
             health: self.health(),

@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 use crate::engine::{Durability, Options};
 
 use super::Settings;
-use super::limits::{MAX_WORKERS, MIN_MEMORY_BYTES, WORKERS};
+use super::limits::{MAX_WORKERS, MIN_MEMORY_BYTES, MIN_SEGMENT_BYTES, WORKERS};
 
 /// Chronos: a persistent key-value server.
 #[derive(Debug, Clone, Parser)]
@@ -28,8 +28,9 @@ pub struct Config {
     #[arg(long, value_enum, default_value = "always")]
     pub durability: DurabilityArg,
 
-    /// Memory for recent writes and cached blocks, half each, in bytes; suffixes k, m, g (or KiB, MiB, GiB) multiply
-    /// by 1024. At least 8m.
+    /// Memory for recent writes and cached blocks, half each, in bytes; suffixes k, m, g (or KiB,
+    /// MiB, GiB) multiply by 1024. At least 8m. Log segments are a quarter of it, at most 64 MiB;
+    /// with less than 136m a value must be shorter than such a segment.
     #[arg(long, value_name = "BYTES", default_value = "256m", value_parser = parse_memory)]
     pub memory_bytes: usize,
 
@@ -69,6 +70,7 @@ impl Config {
         Options {
             memory_bytes: self.memory_bytes,
             durability: self.durability.into(),
+            wal_segment_bytes: segment_bytes(self.memory_bytes),
             ..Options::default()
         }
     }
@@ -81,6 +83,13 @@ impl Config {
             ..Settings::default()
         }
     }
+}
+
+/// A log segment's size: as much as a memtable holds, within bounds. A segment is written in full
+/// before it is used, which a server with little memory should not pay for in disk and time.
+fn segment_bytes(memory_bytes: usize) -> usize {
+    let most = Options::default().wal_segment_bytes;
+    (memory_bytes / 4).next_multiple_of(4096).clamp(MIN_SEGMENT_BYTES, most)
 }
 
 fn parse_address(text: &str) -> Result<SocketAddr, String> {
@@ -130,6 +139,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::engine::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 
     fn parse(arguments: &[&str]) -> Result<Config, String> {
         let all = std::iter::once("chronos").chain(arguments.iter().copied());
@@ -168,6 +178,21 @@ mod tests {
             assert!(parse_memory(text).unwrap_err().contains("256m"), "{text}");
         }
         assert_eq!(parse_memory("1m").unwrap_err(), "1048576 bytes are too few: give at least 8m");
+    }
+
+    #[test]
+    fn log_segments_follow_the_memory() {
+        let bytes =
+            |text| parse(&["--memory-bytes", text]).unwrap().engine_options().wal_segment_bytes;
+        assert_eq!(bytes("8m"), 2 << 20);
+        assert_eq!(bytes("8388609"), 2 << 20, "whole blocks");
+        assert_eq!(bytes("8400000"), (2 << 20) + 4096, "whole blocks");
+        assert_eq!(bytes("256m"), 64 << 20);
+        assert_eq!(bytes("8g"), 64 << 20);
+        assert_eq!(segment_bytes(64 << 10), 1 << 20);
+        // As the flag's explanation says.
+        assert!(bytes("136m") > MAX_VALUE_BYTES + MAX_KEY_BYTES);
+        assert!(bytes("128m") < MAX_VALUE_BYTES + MAX_KEY_BYTES);
     }
 
     #[test]

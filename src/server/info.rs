@@ -125,6 +125,7 @@ fn write_engine(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     let engine = facts.engine;
     writeln!(text, "flushes:{}", engine.flushes)?;
     writeln!(text, "compactions:{}", engine.compactions)?;
+    writeln!(text, "moved_tables:{}", engine.moves)?;
     writeln!(text, "compacted_bytes:{}", engine.compacted_bytes)?;
     writeln!(text, "stalled_writes:{}", engine.stalled_writes)?;
     writeln!(text, "block_cache_blocks:{}", engine.cache.blocks)?;
@@ -189,6 +190,7 @@ mod tests {
             wal_bytes: 1,
             flushes: 0,
             compactions: 0,
+            moves: 0,
             compacted_bytes: 0,
             stalled_writes: 0,
             health,

@@ -95,3 +95,6 @@ pub(crate) const MAX_CONNECTIONS: usize = 1 << 20;
 
 /// The least memory that the engine can work with, in bytes.
 pub(crate) const MIN_MEMORY_BYTES: usize = 8 << 20;
+
+/// The least size of a log segment, in bytes.
+pub(crate) const MIN_SEGMENT_BYTES: usize = 1 << 20;

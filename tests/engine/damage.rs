@@ -122,6 +122,21 @@ fn damage_in_a_table_fails_reads_of_its_block_only() {
 }
 
 #[test]
+fn damage_that_a_merge_meets_is_shown() {
+    let storage = SimStorage::new(1);
+    let engine = open(storage.clone(), 1).unwrap();
+    engine.put(b"key", &[1; 1_000]).unwrap();
+    engine.compact().unwrap();
+    engine.put(b"key", b"new").unwrap();
+    let table = files(&storage).into_iter().find(|name| name.strip_suffix(".sst").is_some());
+    storage.flip_bit(&table.unwrap(), 500, 1).unwrap();
+    assert!(matches!(engine.health(), Health::Ok), "nobody has looked");
+    assert!(matches!(engine.compact(), Err(Error::Corrupt { .. })));
+    assert!(matches!(engine.health(), Health::Corrupt { .. }));
+    assert_eq!(engine.get(b"key").unwrap(), Some(b"new".to_vec()));
+}
+
+#[test]
 fn one_process_at_a_time() {
     let directory = tempfile::tempdir().unwrap();
     let storage = || world(DiskStorage::new(directory.path()).unwrap(), 1);

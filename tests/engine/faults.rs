@@ -1,9 +1,12 @@
 //! Calls that fail: errors from the device and a full disk.
 
+use chronos::engine::storage::Storage;
 use chronos::engine::storage::sim::{FaultKind, SimStorage, Survival, Times};
-use chronos::engine::{Admission, Error, Health};
+use chronos::engine::{Admission, Engine, Error, Health, Lookup, Options, Scheduling};
 
-use crate::support::{Random, State, apply, observe, open, random_write, write};
+use crate::support::{
+    PATIENCE, Random, State, apply, key, observe, open, random_write, tiny, world, write,
+};
 
 const KEYS: u64 = 16;
 
@@ -69,6 +72,8 @@ fn a_failed_log_refuses_writes_and_shows_only_what_is_durable() {
     assert!(matches!(error, Error::Failed(_)), "{error}");
     assert!(matches!(engine.health(), Health::Failed { .. }));
     assert_eq!(engine.get(b"k").unwrap(), Some(b"durable".to_vec()));
+    let is_durable = |seen: &Lookup<'_>| matches!(seen, Lookup::Found { value, .. } if value.as_ref() == b"durable");
+    assert!(is_durable(&engine.session().lookup(b"k").unwrap()), "a session shows the same");
     let calls = storage.call_count();
     assert!(matches!(engine.put(b"k", b"more"), Err(Error::Failed(_))));
     assert_eq!(storage.call_count(), calls, "the log is never written or synced again");
@@ -120,4 +125,55 @@ fn what_is_too_large_is_refused_before_anything_is_written() {
     assert_eq!(engine.get(b"k").unwrap(), Some(vec![7; largest]));
     assert_eq!(engine.stats().last_seq, before + 1);
     assert!(matches!(engine.session().admit(1, largest + 1), Admission::Refused(_)));
+}
+
+#[test]
+fn a_merge_that_is_refused_is_told_to_the_listener() {
+    let storage = SimStorage::new(1);
+    let (engine, _) = Engine::open(world(storage.clone(), 1), tiny(Scheduling::Threads)).unwrap();
+    let (sender, news) = std::sync::mpsc::channel();
+    engine.set_listener(Box::new(move || _ = sender.send(())));
+    storage.set_capacity(Some(0));
+    while engine.put(b"key", &[1; 900]).is_ok() {}
+    // Whoever does not block learns of the outcome by a notification, or never.
+    let ticket = engine.start_compaction();
+    while ticket.poll().is_none() {
+        news.recv_timeout(PATIENCE).expect("news of the refusal");
+    }
+    assert!(matches!(ticket.poll(), Some(Err(_))));
+}
+
+/// Bytes of all files after each of some opens that run out of room at this changing call.
+fn sizes_of_failing_opens(call: u64) -> Option<Vec<usize>> {
+    let storage = SimStorage::new(1);
+    let options = Options { memory_bytes: 1 << 20, ..tiny(Scheduling::Manual) };
+    let (engine, _) = Engine::open(world(storage.clone(), 1), options).unwrap();
+    for number in 0..30 {
+        engine.put(&key(number), &[number as u8; 900]).unwrap();
+    }
+    drop(engine);
+    let mut storage = storage.kill();
+    let mut sizes = Vec::new();
+    for _ in 0..4 {
+        storage.fail_call(call, FaultKind::NoSpace, Times::Forever);
+        if open(storage.clone(), 2).is_ok() {
+            return None;
+        }
+        let names = storage.list().unwrap();
+        sizes.push(names.iter().map(|name| storage.read_file(name).unwrap().len()).sum());
+        storage = storage.kill();
+    }
+    let engine = open(storage, 2).unwrap();
+    assert!((0..30).all(|n| engine.get(&key(n)).unwrap() == Some(vec![n as u8; 900])), "{call}");
+    Some(sizes)
+}
+
+#[test]
+fn opening_again_and_again_on_a_full_disk_takes_no_more_room_each_time() {
+    for call in 1.. {
+        let Some(sizes) = sizes_of_failing_opens(call) else { break };
+        // A new manifest may be left by each, which is some blocks.
+        let most = sizes[1] + 3 * 2 * 4096;
+        assert!(sizes[3] <= most, "no room at call {call}: {sizes:?}");
+    }
 }

@@ -3,10 +3,17 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod admission;
+mod brittle;
 mod crash;
 mod damage;
+mod edits;
 mod faults;
 mod frontier;
 mod model;
+#[path = "../support/random.rs"]
+mod random;
 mod script;
+mod seals;
 mod support;
+mod torn;

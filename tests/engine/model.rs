@@ -4,7 +4,7 @@ use chronos::engine::storage::disk::DiskStorage;
 use chronos::engine::storage::sim::{SimStorage, Survival};
 use chronos::engine::{Durability, Engine, Options, Scheduling};
 
-use crate::support::{Random, State, apply, observe, open, random_write, tiny, world, write};
+use crate::support::{Random, State, apply, key, observe, open, random_write, tiny, world, write};
 
 const KEYS: u64 = 60;
 const OPERATIONS: u64 = 600;
@@ -51,8 +51,8 @@ fn run(seed: u64) {
                 check(&engine, &state, &what);
             }
             5..40 => {
-                let key = crate::support::key(random.below(KEYS));
-                assert_eq!(engine.get(&key).unwrap(), state.get(&key).cloned(), "{what}");
+                let wanted = key(random.below(KEYS));
+                assert_eq!(engine.get(&wanted).unwrap(), state.get(&wanted).cloned(), "{what}");
             }
             _ => {
                 let operation = random_write(&mut random, KEYS, serial);
@@ -179,4 +179,54 @@ fn small_groups_do_not_pile_up_log_segments() {
         assert!(segments <= 14, "{segments} segments after {serial} writes");
     }
     assert!(engine.stats().flushes > 0);
+}
+
+#[test]
+fn levels_keep_their_shape_under_overwrites() {
+    const MANY: u64 = 2_000;
+    let storage = SimStorage::new(8);
+    let engine = open(storage.clone(), 8).unwrap();
+    let mut random = Random(8);
+    let mut state = State::new();
+    let mut deepest_use = 0;
+    for serial in 0..16_000 {
+        let mut operation = random_write(&mut random, MANY, serial);
+        if serial < 4_000 {
+            operation.1.get_or_insert_default().resize(300, b'.');
+        }
+        write(&engine, &operation).unwrap();
+        apply(&mut state, &operation);
+        if serial % 500 == 499 {
+            engine.run_background();
+            let levels = engine.stats().levels;
+            assert!(levels[0].tables < 2, "level 0 was left: {levels:?}");
+            deepest_use = deepest_use.max(levels.iter().filter(|level| level.tables > 0).count());
+        }
+    }
+    assert!(observe(&engine, MANY).unwrap() == state);
+    assert!(deepest_use >= 3, "the levels between were never used");
+    let levels = engine.stats().levels;
+    let on_disk: u64 = levels.iter().map(|level| level.bytes).sum();
+    let live: u64 = state.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum();
+    assert!(on_disk < live * 13 / 10, "{on_disk} bytes for {live}: {levels:?}");
+    drop(engine);
+    let engine = open(storage.power_cut(Survival::Nothing), 9).unwrap();
+    assert!(observe(&engine, MANY).unwrap() == state);
+    engine.compact().unwrap();
+    let levels = engine.stats().levels;
+    assert_eq!(levels[6].entries, state.len() as u64, "dead versions remain: {levels:?}");
+    assert!(observe(&engine, MANY).unwrap() == state);
+}
+
+#[test]
+fn what_is_written_in_order_is_moved_and_not_copied() {
+    let storage = SimStorage::new(9);
+    let engine = open(storage, 9).unwrap();
+    for number in 0..2_000 {
+        engine.put(&key(number), &[b'.'; 100]).unwrap();
+    }
+    engine.run_background();
+    let stats = engine.stats();
+    assert_eq!(stats.compactions, 0, "{stats:?}");
+    assert_eq!(stats.levels[0].tables, stats.flushes as usize - stats.moves as usize);
 }

@@ -1,13 +1,19 @@
 //! What the engine's tests share: small options, a seeded generator, states to compare.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use chronos::engine::storage::Storage;
 use chronos::engine::{
     Clock, Compression, Durability, Engine, Environment, Options, Result, Scheduling,
 };
+
+pub(crate) use crate::random::Random;
+
+/// How long a call may take that should return soon, on the busiest machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sizes so small that a short run flushes, changes segments and merges.
 pub(crate) fn tiny(scheduling: Scheduling) -> Options {
@@ -50,27 +56,6 @@ pub(crate) fn world(storage: impl Storage, seed: u64) -> Environment {
 /// Opens a database with tiny sizes, worked by its caller.
 pub(crate) fn open(storage: impl Storage, seed: u64) -> Result<Engine> {
     Ok(Engine::open(world(storage, seed), tiny(Scheduling::Manual))?.0)
-}
-
-/// `SplitMix64` (Steele, Lea, Flood 2014): small, seeded, good enough to choose operations.
-pub(crate) struct Random(pub u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    pub(crate) fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
 }
 
 /// A write: `None` deletes.
@@ -120,4 +105,14 @@ pub(crate) fn write(engine: &Engine, (key, value): &Write) -> Result<()> {
         Some(value) => engine.put(key, value),
         None => engine.delete(key),
     }
+}
+
+/// Runs `call` on a thread of its own: a call that never returns fails its test and no more.
+pub(crate) fn in_time<T: Send + 'static>(
+    what: &str,
+    call: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || sender.send(call()));
+    receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{what} does not return"))
 }

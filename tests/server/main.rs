@@ -7,10 +7,12 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+#[path = "../support/client.rs"]
+#[allow(dead_code, reason = "shared; another binary uses the rest")]
+mod client;
 mod docs;
 mod faults;
 mod frontier;
 mod harness;
-mod program;
 mod reactor;
 mod scripts;

@@ -4,6 +4,7 @@
 //! they are removed again. A key's versions never straddle two outputs, for then the tables of a
 //! level would overlap.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::engine::error::{Error, Result};
@@ -23,7 +24,47 @@ pub(crate) trait Surroundings {
     fn yield_now(&mut self) -> Result<()>;
 }
 
-/// Where tables go, and what they are to be.
+/// Where an output ends and the next one starts. Between two keys only: a key's versions stay in one
+/// table.
+pub(crate) struct Cuts {
+    /// Size at which an output is full, in bytes.
+    table_bytes: u64,
+    /// Largest key and size of the tables in the level below the output, by key.
+    grandparents: VecDeque<(Vec<u8>, u64)>,
+    /// Bytes of them that the current output overlaps, and how many it may.
+    overlapped: u64,
+    overlap_limit: u64,
+}
+
+impl Cuts {
+    /// One output, whatever its size.
+    pub(crate) fn none() -> Self {
+        Self::new(u64::MAX, VecDeque::new(), u64::MAX)
+    }
+
+    /// Outputs of `table_bytes` that overlap no more than `overlap_limit` bytes of `grandparents`.
+    pub(crate) fn new(
+        table_bytes: u64,
+        grandparents: VecDeque<(Vec<u8>, u64)>,
+        overlap_limit: u64,
+    ) -> Self {
+        Cuts { table_bytes, grandparents, overlapped: 0, overlap_limit }
+    }
+
+    /// Whether the output, now of `bytes`, ends before `key`.
+    fn ends_before(&mut self, key: &[u8], bytes: u64) -> bool {
+        while let Some((_, passed)) = self.grandparents.pop_front_if(|(last, _)| &last[..] < key) {
+            self.overlapped += passed;
+        }
+        bytes >= self.table_bytes || self.overlapped > self.overlap_limit
+    }
+
+    fn start_output(&mut self) {
+        self.overlapped = 0;
+    }
+}
+
+/// Where tables go.
 #[derive(Clone, Copy)]
 pub(crate) struct Target<'a> {
     /// Holds the files.
@@ -32,17 +73,16 @@ pub(crate) struct Target<'a> {
     pub(crate) cache: &'a Arc<BlockCache>,
     /// How their data blocks are compressed.
     pub(crate) compression: Compression,
-    /// The size at which the next table is begun, in bytes.
-    pub(crate) table_bytes: u64,
 }
 
 /// Writes what `entries` yields as tables, durable and verified.
 pub(crate) fn write_tables(
     target: Target<'_>,
     entries: &mut dyn EntryIter,
+    cuts: Cuts,
     surroundings: &mut dyn Surroundings,
 ) -> Result<Vec<Arc<Table>>> {
-    let mut writer = Writer { target, builder: None, outputs: Vec::new() };
+    let mut writer = Writer { target, cuts, builder: None, outputs: Vec::new() };
     let outcome = writer.run(entries, surroundings);
     if outcome.is_err() {
         writer.remove_outputs();
@@ -52,6 +92,7 @@ pub(crate) fn write_tables(
 
 struct Writer<'a> {
     target: Target<'a>,
+    cuts: Cuts,
     builder: Option<TableBuilder>,
     /// Ids of the tables begun.
     outputs: Vec<u64>,
@@ -69,11 +110,14 @@ impl Writer<'_> {
         let mut finished_bytes = 0;
         while entries.advance()? {
             let entry = entries.entry();
-            let full =
-                self.builder.as_ref().is_some_and(|b| b.file_bytes() >= self.target.table_bytes);
-            if full && entry.key != last_key {
-                tables.push(self.finish()?);
-                finished_bytes += tables.last().map_or(0, |table: &Arc<Table>| table.meta().bytes);
+            if let Some(builder) = &self.builder
+                && entry.key != last_key
+                && self.cuts.ends_before(entry.key, builder.file_bytes())
+            {
+                let table = self.finish()?;
+                finished_bytes += table.meta().bytes;
+                tables.push(table);
+                self.cuts.start_output();
             }
             let builder = match &mut self.builder {
                 Some(builder) => builder,

@@ -1,13 +1,15 @@
 //! The writing half of recovery: brings the storage to the state that serving starts from.
 //!
 //! Order: a fresh log segment that continues the old log, then the replayed writes as tables, then
-//! a manifest that names both, then `CURRENT`. Only behind that are the old files removed.
+//! a manifest that names both, then `CURRENT`. Only behind that are the old files removed. What an
+//! open that failed left behind is used again or removed first: on a full disk, one that is tried
+//! again and again must not take more room each time.
 
 use std::sync::Arc;
 
 use super::replay::Found;
 use super::{Directory, Opened};
-use crate::engine::compaction::job::{Surroundings, Target, write_tables};
+use crate::engine::compaction::job::{Cuts, Surroundings, Target, write_tables};
 use crate::engine::error::{Error, Result};
 use crate::engine::filename;
 use crate::engine::iter::VisibleIter;
@@ -17,7 +19,7 @@ use crate::engine::memtable::Memtable;
 use crate::engine::options::{Environment, Options};
 use crate::engine::storage::Storage;
 use crate::engine::table::BlockCache;
-use crate::engine::version::set::VersionSet;
+use crate::engine::version::set::{Snapshot, VersionSet};
 use crate::engine::version::{TableRef, Version, VersionEdit};
 use crate::engine::wal::{self, Spare, Wal};
 
@@ -33,11 +35,11 @@ pub(super) fn install(
     for name in &directory.temporaries {
         storage.remove(name).map_err(|e| Error::io("remove", name, e))?;
     }
+    remove_orphans(storage, directory, &found.snapshot);
     keep_torn_tail(storage, &found)?;
     let mut ids = Ids(found.snapshot.next_file_id.max(directory.free_id()));
     let wal = start_log(environment, options, directory, &found, &mut ids)?;
-    let target =
-        Target { storage, cache, compression: options.compression_of(0), table_bytes: u64::MAX };
+    let target = Target { storage, cache, compression: options.compression_of(0) };
     let flushed = flush(target, std::mem::take(&mut found.memtables), &mut ids)?;
     let version = add_tables(&mut found, &flushed);
     let mut snapshot = found.snapshot;
@@ -45,7 +47,7 @@ pub(super) fn install(
     snapshot.first_segment = wal.id();
     snapshot.next_file_id = ids.0;
     let mut set = VersionSet::create(environment.clone(), snapshot)?;
-    remove_old_files(storage, directory, &set);
+    remove_old_manifests(storage, directory, &set);
     let spare = reuse_segment(storage, directory, options, wal.id(), &mut set)?;
     let mut recovery = found.recovery;
     recovery.last_seq = found.last_seq;
@@ -62,13 +64,15 @@ fn keep_torn_tail(storage: &dyn Storage, found: &Found) -> Result<()> {
         }
         let file = storage.create(&torn.copy)?;
         file.write_all_at(&found.torn_bytes, 0)?;
-        file.sync()
+        file.sync()?;
+        // The next step may be the last that sees the tail: a segment that ends the log before it.
+        storage.sync_dir()
     };
     write().map_err(|e| Error::io("write", &torn.copy, e))
 }
 
-/// Starts a fresh segment that continues the log, in a file that the last run had prepared if there
-/// is one.
+/// Starts a fresh segment that continues the log, in one that an earlier open started in vain, or in
+/// a file that the last run had prepared, if there is such a one.
 fn start_log(
     environment: &Environment,
     options: &Options,
@@ -78,30 +82,36 @@ fn start_log(
 ) -> Result<Wal> {
     let storage = environment.storage.as_ref();
     let bytes = options.wal_segment_bytes;
-    let prepared = match &found.log_end {
-        Some(end) => directory.segments.range(end.id + 1..).next(),
-        None => None,
+    let end = found.log_end.as_ref();
+    let unused = end.and_then(|end| end.unused.as_ref());
+    let prepared = match (unused, end) {
+        (Some(header), _) => Some(header.id),
+        (None, Some(end)) => directory.segments.range(end.id + 1..).next().copied(),
+        (None, None) => None,
     };
     let prepared = match prepared {
-        Some(id) => wal::open_segment(storage, *id, bytes)?,
+        Some(id) => wal::open_segment(storage, id, bytes)?,
         None => None,
     };
     let spare = match prepared {
         Some(spare) => spare,
         None => wal::create_segment(storage, ids.next_file_id(), bytes)?,
     };
-    let end = found.log_end.as_ref();
-    let header = Header {
-        purpose: Purpose::Wal,
-        id: spare.id,
-        epoch: (environment.random)(),
-        first_group: end.map_or(1, |end| end.next_group),
-        first_seq: found.last_seq + 1,
-        previous_id: end.map_or(0, |end| end.id),
-        previous_end: end.map_or(0, |end| end.offset),
-        previous_crc: end.map_or(0, |end| end.last_crc),
-    };
     let id = spare.id;
+    let epoch = (environment.random)();
+    let header = match unused.filter(|header| header.id == id) {
+        Some(header) => Header { epoch, ..header.clone() },
+        None => Header {
+            purpose: Purpose::Wal,
+            id,
+            epoch,
+            first_group: end.map_or(1, |end| end.next_group),
+            first_seq: found.last_seq + 1,
+            previous_id: end.map_or(0, |end| end.id),
+            previous_end: end.map_or(0, |end| end.offset),
+            previous_crc: end.map_or(0, |end| end.last_crc),
+        },
+    };
     let journal = wal::start_segment(spare, &header)?;
     Ok(Wal::new(journal, id, Arc::clone(&environment.random)))
 }
@@ -111,7 +121,7 @@ fn flush(target: Target<'_>, memtables: Vec<Memtable>, ids: &mut Ids) -> Result<
     let mut tables = Vec::new();
     for memtable in memtables {
         let mut entries = VisibleIter::new(Arc::new(memtable).sorted(), Seq::MAX, false);
-        tables.extend(write_tables(target, &mut entries, ids)?);
+        tables.extend(write_tables(target, &mut entries, Cuts::none(), ids)?);
     }
     Ok(tables)
 }
@@ -127,13 +137,21 @@ fn add_tables(found: &mut Found, flushed: &[TableRef]) -> Version {
     Version::empty().apply(&VersionEdit { added, ..VersionEdit::default() }, &opened)
 }
 
-/// Removes what was found in the directory and is not part of the database now. Nothing depends on
-/// it: what cannot be removed is tried again at the next open.
-fn remove_old_files(storage: &dyn Storage, directory: &Directory, set: &VersionSet) {
-    let tables = directory.tables.iter().filter(|id| !set.snapshot().tables.contains_key(id));
-    let manifests = directory.manifests.iter().filter(|id| **id != set.manifest_id());
-    let names = tables.map(|id| filename::table(*id));
-    for name in names.chain(manifests.map(|id| filename::manifest(*id))) {
+/// Removes tables that no manifest names. Nothing depends on it: what cannot be removed is tried
+/// again at the next open.
+fn remove_orphans(storage: &dyn Storage, directory: &Directory, snapshot: &Snapshot) {
+    let orphans = directory.tables.iter().filter(|id| !snapshot.tables.contains_key(id));
+    remove_files(storage, orphans.map(|id| filename::table(*id)));
+}
+
+/// Removes the manifests that are no longer current; as [`remove_orphans`].
+fn remove_old_manifests(storage: &dyn Storage, directory: &Directory, set: &VersionSet) {
+    let old = directory.manifests.iter().filter(|id| **id != set.manifest_id());
+    remove_files(storage, old.map(|id| filename::manifest(*id)));
+}
+
+fn remove_files(storage: &dyn Storage, names: impl Iterator<Item = String>) {
+    for name in names {
         if let Err(error) = storage.remove(&name) {
             tracing::warn!(file = name, %error, "could not remove an old file");
         }

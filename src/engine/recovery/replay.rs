@@ -38,6 +38,9 @@ pub(super) struct LogEnd {
     pub(super) offset: u64,
     pub(super) next_group: u64,
     pub(super) last_crc: u32,
+    /// The header of the last segment, if it holds no group and the manifest does not name it: one
+    /// that a recovery started which was not completed.
+    pub(super) unused: Option<Header>,
 }
 
 /// A segment in memory.
@@ -157,7 +160,10 @@ impl Found {
             self.note_ending(segment, &journal, directory)?;
         }
         let (offset, next_group, last_crc) = (journal.end, journal.next_group, journal.last_crc);
-        self.log_end = Some(LogEnd { id: segment.id, offset, next_group, last_crc });
+        let is_unused =
+            next_group == segment.header.first_group && segment.id != self.snapshot.first_segment;
+        let unused = is_unused.then(|| segment.header.clone());
+        self.log_end = Some(LogEnd { id: segment.id, offset, next_group, last_crc, unused });
         Ok(())
     }
 
@@ -239,4 +245,47 @@ fn torn_bytes(bytes: &[u8], offset: u64) -> Vec<u8> {
     let tail = &tail[..tail.len().min(TORN_COPY_BYTES)];
     let length = tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     tail[..length].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether segment 9, with a header that differs from the one that fits, continues `found`.
+    fn continues(found: &Found, change: impl FnOnce(&mut Header)) -> bool {
+        let mut header = Header {
+            purpose: Purpose::Wal,
+            id: 9,
+            epoch: 1,
+            first_group: 5,
+            first_seq: 21,
+            previous_id: 8,
+            previous_end: 4096,
+            previous_crc: 6,
+        };
+        change(&mut header);
+        let segment = Segment { id: 9, name: filename::wal(9), bytes: Vec::new(), header };
+        found.check_continues(&segment).is_ok()
+    }
+
+    #[test]
+    fn the_log_begins_at_or_before_what_the_tables_lack() {
+        let snapshot = Snapshot { flushed_seq: 20, ..Snapshot::default() };
+        let found = Found { snapshot, ..Found::default() };
+        assert!(continues(&found, |_| {}));
+        assert!(continues(&found, |header| header.first_seq = 3));
+        assert!(!continues(&found, |header| header.first_seq = 22));
+    }
+
+    #[test]
+    fn a_segment_goes_on_exactly_where_the_one_before_it_ended() {
+        let log_end =
+            Some(LogEnd { id: 8, offset: 4096, next_group: 5, last_crc: 6, unused: None });
+        let found = Found { log_end, last_seq: 20, ..Found::default() };
+        assert!(continues(&found, |_| {}));
+        assert!(!continues(&found, |header| header.first_seq += 1));
+        assert!(!continues(&found, |header| header.first_group += 1));
+        assert!(!continues(&found, |header| header.previous_end += 4096));
+        assert!(!continues(&found, |header| header.previous_crc ^= 1));
+    }
 }

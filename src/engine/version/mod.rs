@@ -6,10 +6,12 @@
 
 mod edit;
 pub(crate) mod set;
+pub(crate) mod shape;
 
 use std::sync::Arc;
 
 pub(crate) use edit::VersionEdit;
+use shape::Levels;
 
 use super::error::Result;
 use super::key::Seq;
@@ -27,12 +29,24 @@ pub(crate) type TableRef = Arc<Table>;
 pub(crate) struct Version {
     /// Level 0 newest first, the others by key.
     levels: [Vec<TableRef>; LEVELS],
+    /// See [`shape::sublevels`].
+    sublevels: usize,
 }
 
 impl Version {
     /// One without tables.
     pub(crate) fn empty() -> Self {
-        Version { levels: std::array::from_fn(|_| Vec::new()) }
+        Version { levels: std::array::from_fn(|_| Vec::new()), sublevels: 0 }
+    }
+
+    /// In how many tables of level 0 a key may have to be looked for, at most.
+    pub(crate) fn sublevels(&self) -> usize {
+        self.sublevels
+    }
+
+    /// The metadata of all tables, level by level in the order of [`Version::level`].
+    pub(crate) fn metadata(&self) -> Levels<'_> {
+        std::array::from_fn(|level| self.levels[level].iter().map(|table| table.meta()).collect())
     }
 
     /// The tables of a level: level 0 newest first, the others by key.
@@ -57,6 +71,7 @@ impl Version {
             next.levels[*level].extend(table.cloned());
         }
         next.sort();
+        next.sublevels = shape::sublevels(&next.metadata()[0]);
         debug_assert!(next.is_ordered(), "tables of a deeper level overlap");
         next
     }

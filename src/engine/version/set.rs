@@ -147,11 +147,6 @@ impl VersionSet {
         id
     }
 
-    /// What the manifest says.
-    pub(crate) fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
-    }
-
     /// The current manifest's number.
     pub(crate) fn manifest_id(&self) -> u64 {
         self.manifest_id
@@ -250,6 +245,53 @@ fn set_current(storage: &dyn Storage, id: u64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::options::SystemClock;
+    use crate::engine::storage::sim::{FaultKind, SimStorage, Times};
+
+    fn create() -> (SimStorage, VersionSet) {
+        let storage = SimStorage::new(1);
+        let environment = Environment {
+            storage: Arc::new(storage.clone()),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(|| 1),
+        };
+        let set = VersionSet::create(environment, Snapshot::default()).unwrap();
+        (storage, set)
+    }
+
+    fn edit(flushed_seq: Seq) -> VersionEdit {
+        VersionEdit { flushed_seq: Some(flushed_seq), ..VersionEdit::default() }
+    }
+
+    #[test]
+    fn ids_given_out_are_gone_whatever_becomes_of_their_files() {
+        let (storage, mut set) = create();
+        let given = set.next_file_id();
+        set.commit(&edit(1)).unwrap();
+        let loaded = load(&storage.kill()).unwrap().unwrap();
+        assert!(loaded.snapshot.next_file_id > given, "known after a crash");
+
+        let (storage, mut set) = create();
+        // The second failure is that of a new manifest, which had an id by then.
+        for call in [1, 2] {
+            storage.fail_call(storage.call_count() + call, FaultKind::NoSpace, Times::Once);
+            assert!(set.commit(&edit(1)).is_err());
+        }
+        let manifests = storage.list().unwrap();
+        let next = set.next_file_id();
+        assert!(!manifests.contains(&filename::manifest(next)), "{next} of {manifests:?}");
+        set.commit(&edit(2)).unwrap();
+    }
+
+    #[test]
+    fn an_edit_that_a_failed_sync_lost_is_not_read_back_from_the_page_cache() {
+        let (storage, mut set) = create();
+        set.commit(&edit(7)).unwrap();
+        storage.fail_call(storage.call_count() + 2, FaultKind::SyncLosesData, Times::Once);
+        assert!(set.commit(&edit(9)).is_err());
+        let loaded = load(&storage.kill()).unwrap().unwrap();
+        assert_eq!(loaded.snapshot.flushed_seq, 7);
+    }
 
     #[test]
     fn the_documented_current_is_the_one_written() {

@@ -180,6 +180,42 @@ fn a_successor_says_where_the_journal_ends() {
     assert!(matches!(longer, Error::Corrupt { .. }), "{longer}");
 }
 
+/// A journal of three synced groups whose second group's header says something else.
+fn with_another_second_header(change: impl FnOnce(&mut GroupHeader)) -> Vec<u8> {
+    let mut bytes = journal(&[b"one", b"two", b"three"], true, false);
+    let at = 2 * BLOCK;
+    let (mut header, _) = GroupHeader::decode(&bytes[at..], 7, at as u64).unwrap();
+    change(&mut header);
+    let (encoded, _) = header.encode(7, at as u64);
+    bytes[at..at + GROUP_HEADER_BYTES].copy_from_slice(&encoded);
+    bytes
+}
+
+#[test]
+fn a_whole_group_that_does_not_follow_is_refused() {
+    let second = 2 * BLOCK as u64;
+    assert_eq!(read(&with_another_second_header(|_| {})).unwrap().0.len(), 3);
+    assert_eq!(damaged_at(&with_another_second_header(|header| header.group += 1)), second);
+    assert_eq!(damaged_at(&with_another_second_header(|header| header.first_seq += 1)), second);
+    assert_eq!(damaged_at(&with_another_second_header(|header| header.previous_crc ^= 1)), second);
+    // A group of another use of the file is no group of this one; the third proves that one stood.
+    assert_eq!(damaged_at(&with_another_second_header(|header| header.epoch += 1)), second);
+}
+
+#[test]
+fn a_successor_is_believed_over_what_looks_torn() {
+    let header = header();
+    let mut bytes = journal(&[b"one", b"two"], true, false);
+    bytes[2 * BLOCK + 73] ^= 1;
+    let cut = open(NAME, &bytes, &header, Some(2 * BLOCK as u64)).unwrap();
+    assert_eq!(cut.groups.len(), 1, "the torn group had been dropped before");
+    let error = open(NAME, &bytes, &header, Some(3 * BLOCK as u64)).unwrap_err();
+    assert!(matches!(error, Error::Corrupt { offset, .. } if offset == 2 * BLOCK as u64));
+    let long = journal(&[&[9; 2 * BLOCK]], true, false);
+    let error = open(NAME, &long, &header, Some(2 * BLOCK as u64)).unwrap_err();
+    assert!(matches!(error, Error::Corrupt { .. }), "an end amid a group: {error}");
+}
+
 #[test]
 fn the_documented_log_is_the_log_written() {
     let storage = SimStorage::new(1);

@@ -1,3 +1,5 @@
+//! The simulated storage keeps its promises, and breaks exactly those that it is told to break.
+
 use std::io::ErrorKind;
 use std::thread;
 use std::time::Duration;

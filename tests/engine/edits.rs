@@ -1,0 +1,148 @@
+//! Changes of the set of tables that fail half-way or are damaged afterwards.
+
+use chronos::engine::storage::Storage;
+use chronos::engine::storage::sim::{FaultKind, SimStorage, Survival, Times};
+use chronos::engine::{Engine, Error, Health};
+
+use crate::support::{State, key, observe, open, write};
+
+const KEYS: u64 = 8;
+
+/// Some keys, one of them in a table and the rest in memory.
+fn sample(storage: &SimStorage) -> (Engine, State) {
+    let engine = open(storage.clone(), 1).unwrap();
+    let mut state = State::new();
+    for number in 0..KEYS {
+        let operation = (key(number), Some(vec![number as u8; 700]));
+        write(&engine, &operation).unwrap();
+        crate::support::apply(&mut state, &operation);
+        if number == 0 {
+            engine.compact().unwrap();
+        }
+    }
+    (engine, state)
+}
+
+fn tables(engine: &Engine) -> [usize; 2] {
+    let levels = engine.stats().levels;
+    [levels[0].tables, levels[6].tables]
+}
+
+/// Entries in the last level.
+fn entries(engine: &Engine) -> u64 {
+    engine.stats().levels[6].entries
+}
+
+#[test]
+fn what_is_installed_is_in_the_manifest() {
+    for call in 1.. {
+        let storage = SimStorage::new(call);
+        let (engine, state) = sample(&storage);
+        storage.fail_call(storage.call_count() + call, FaultKind::Io, Times::Once);
+        if engine.compact().is_ok() {
+            break;
+        }
+        assert!(matches!(engine.health(), Health::Failed { .. }), "call {call}");
+        let seen = (tables(&engine), entries(&engine));
+        assert!(observe(&engine, KEYS).unwrap() == state, "call {call}");
+        drop(engine);
+        let survivor = storage.power_cut(Survival::Nothing);
+        let engine = open(survivor, 2).unwrap();
+        assert!(entries(&engine) >= seen.1, "call {call}: {seen:?}, then {:?}", tables(&engine));
+        assert!(observe(&engine, KEYS).unwrap() == state, "call {call}");
+    }
+}
+
+/// Merges until that goes well, with calls failing for lack of room on the way. Returns how often it
+/// did not.
+fn merge_with_faults(first: u64, second: u64) -> u32 {
+    let storage = SimStorage::new(first);
+    let (engine, state) = sample(&storage);
+    let mut failures = 0;
+    for call in [first, second, u64::MAX >> 1] {
+        storage.fail_call(storage.call_count() + call, FaultKind::NoSpace, Times::Once);
+        let outcome = engine.compact();
+        storage.clear_faults();
+        match outcome {
+            Ok(()) => break,
+            Err(error) => assert!(error.is_no_space(), "{error}"),
+        }
+        failures += 1;
+    }
+    let what = format!("no room at call {first}, then at {second}");
+    assert_eq!((tables(&engine)[0], entries(&engine)), (0, KEYS), "{what}");
+    engine.put(&key(0), b"after").unwrap();
+    engine.compact().unwrap();
+    let mut state = state;
+    state.insert(key(0), b"after".to_vec());
+    assert!(observe(&engine, KEYS).unwrap() == state, "{what}");
+    let engine = open(storage.power_cut(Survival::Nothing), 2).unwrap();
+    assert!(observe(&engine, KEYS).unwrap() == state, "{what}, reopened");
+    assert_eq!((tables(&engine)[0], entries(&engine)), (0, KEYS), "{what}, reopened");
+    failures
+}
+
+#[test]
+fn a_change_that_found_no_room_is_made_again_from_a_sound_manifest() {
+    for first in 1.. {
+        if merge_with_faults(first, u64::MAX >> 1) == 0 {
+            break;
+        }
+        for second in 1.. {
+            if merge_with_faults(first, second) < 2 {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn tables_of_a_job_that_found_no_room_are_removed() {
+    let storage = SimStorage::new(1);
+    let (engine, _) = sample(&storage);
+    storage.set_capacity(Some(0));
+    assert!(matches!(engine.compact(), Err(error) if error.is_no_space()));
+    let names = storage.list().unwrap();
+    let files = names.iter().filter(|name| name.strip_suffix(".sst").is_some()).count();
+    assert_eq!(files, tables(&engine).iter().sum::<usize>(), "{names:?}");
+}
+
+/// The offset of the last group of this journal that holds data.
+fn last_data_group(bytes: &[u8]) -> u64 {
+    let blocks = bytes.chunks(4096).enumerate();
+    let mut data = blocks.filter(|(_, block)| block.starts_with(b"CGRP\x01\0\0\0"));
+    data.next_back().unwrap().0 as u64 * 4096
+}
+
+/// Opens what a power cut leaves after a bit of the last data group of this file was flipped.
+fn damage_last_group(storage: &SimStorage, is_it: impl Fn(&str, &[u8]) -> bool) {
+    let survivor = storage.power_cut(Survival::Nothing);
+    let files = survivor.list().unwrap().into_iter();
+    let mut files = files.map(|name| (survivor.read_file(&name).unwrap(), name));
+    let (bytes, name) = files.find(|(bytes, name)| is_it(name, bytes)).unwrap();
+    survivor.flip_bit(&name, last_data_group(&bytes) + 73, 1).unwrap();
+    let error = open(survivor, 2).err().expect("the damage is seen");
+    assert!(matches!(&error, Error::Corrupt { file, .. } if *file == name), "{error}");
+}
+
+#[test]
+fn damage_to_the_last_edit_is_never_taken_for_a_torn_one() {
+    let is_manifest = |name: &str, _: &[u8]| name.starts_with("MANIFEST-");
+    let storage = SimStorage::new(1);
+    drop(open(storage.clone(), 1).unwrap());
+    damage_last_group(&storage, is_manifest);
+    let storage = SimStorage::new(1);
+    drop(sample(&storage));
+    damage_last_group(&storage, is_manifest);
+}
+
+#[test]
+fn damage_to_the_last_write_before_a_clean_end_is_never_taken_for_a_torn_one() {
+    let storage = SimStorage::new(1);
+    let engine = open(storage.clone(), 1).unwrap();
+    engine.put(b"key", b"value").unwrap();
+    engine.close().unwrap();
+    drop(engine);
+    let is_used = |name: &str, bytes: &[u8]| name.contains(".wal") && bytes.starts_with(b"CHRN");
+    damage_last_group(&storage, is_used);
+}

@@ -1,0 +1,23 @@
+//! The programs as an operator meets them: started, signalled, killed under load, refused, and fed
+//! a real data set through the client.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends where something is not as it must be"
+)]
+
+#[path = "../support/client.rs"]
+#[allow(dead_code, reason = "shared; another binary uses the rest")]
+mod client;
+mod directory;
+mod kill;
+mod load;
+mod oracle;
+mod program;
+#[path = "../support/random.rs"]
+mod random;
+mod records;
+mod refusal;
+mod running;
+mod signals;
