@@ -2,12 +2,15 @@
 //!
 //! A table is data blocks, an index in two levels, a filter, properties and a footer; the bytes are
 //! in `docs/format.md`. Every block carries a checksum that is seeded by the file's id and the
-//! block's offset, and it is verified on every read: a block that is damaged, stale or in the wrong
-//! place is an error with file and offset, never a wrong value and never a missing key. Lengths are
-//! held against the file's own before anything is allocated for them.
+//! block's offset, and it is verified on every read of the file: a block that is damaged, stale or
+//! in the wrong place is an error with file and offset, never a wrong value and never a missing key.
+//! Lengths are held against the file's own before anything is allocated for them.
 //!
-//! Rejected: trusting a block after its first read (memory and disk decay as well), and a checksum
-//! per file only (a read of one key would have to believe).
+//! Data blocks are compressed. Lookups go through the block cache, whose blocks were verified on
+//! their way in; walks over whole tables go past it, in large reads.
+//!
+//! Rejected: trusting bytes of a file because they were right before (disks decay as well), and a
+//! checksum per file only (a read of one key would have to believe).
 
 mod block;
 mod builder;
