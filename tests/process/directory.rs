@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,27 +13,34 @@ pub(crate) type Contents = BTreeMap<String, (Vec<u8>, SystemTime)>;
 
 /// What is in `dir` now.
 pub(crate) fn contents(dir: &Path) -> Contents {
-    let modified = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
-    let mut contents = Contents::from([(String::new(), (Vec::new(), modified(dir)))]);
-    for name in names(dir) {
-        let path = dir.join(&name);
-        contents.insert(name, (fs::read(&path).unwrap(), modified(&path)));
-    }
-    contents
+    try_contents(dir).unwrap()
 }
 
-/// What is in `dir` once its server has come to rest.
+/// What is in `dir` now; an error if a file goes while it is looked at.
+fn try_contents(dir: &Path) -> io::Result<Contents> {
+    let modified = |path: &Path| fs::metadata(path)?.modified();
+    let mut contents = Contents::from([(String::new(), (Vec::new(), modified(dir)?))]);
+    for name in names(dir) {
+        let path = dir.join(&name);
+        contents.insert(name, (fs::read(&path)?, modified(&path)?));
+    }
+    Ok(contents)
+}
+
+/// What is in `dir` once its server, to which nobody speaks, has come to rest: its spare log segment
+/// stands beside the active one, and nothing changes any more.
 pub(crate) fn contents_at_rest(dir: &Path) -> Contents {
     let start = Instant::now();
-    let mut before = contents(dir);
+    let mut before = None;
     loop {
-        std::thread::sleep(Duration::from_secs(1));
-        let now = contents(dir);
-        if now == before {
-            return now;
+        let now = try_contents(dir).ok();
+        let prepared = files(dir, ".wal").len() >= 2 && files(dir, ".tmp").is_empty();
+        match now {
+            Some(now) if prepared && before.as_ref() == Some(&now) => return now,
+            now => before = now,
         }
         assert!(start.elapsed() < PATIENCE, "the directory does not come to rest");
-        before = now;
+        std::thread::sleep(Duration::from_secs(1));
     }
 }
 
