@@ -352,8 +352,11 @@ impl Commit {
             }
     }
 
-    /// Syncs and seals what was written.
+    /// Syncs and seals what was written, unless the log died while this waited for it.
     fn tidy(&self, wal: &mut MutexGuard<'_, Wal>) {
+        if self.failed.get().is_some() {
+            return;
+        }
         let (next_seq, fits) = {
             let mut queue = lock(&self.queue);
             let fits = queue.room.fits_seal();

@@ -175,6 +175,20 @@ fn a_dead_log_is_never_written_again() {
 }
 
 #[test]
+fn a_log_that_died_while_its_sealer_waited_is_left_alone() {
+    let storage = SimStorage::new(1);
+    let commit = pipeline(&storage, Durability::Always, Arc::default());
+    submit(&commit, 1, 100);
+    storage.fail_call(storage.call_count() + 2, FaultKind::SyncLosesData, Times::Once);
+    assert!(!commit.commit_in_place());
+    // The log thread had decided to seal, and gets the lock only behind the commit that failed. A
+    // sync now would succeed with the data gone, and a seal would swear that it is there.
+    let calls = storage.call_count();
+    commit.tidy(&mut lock(&commit.wal));
+    assert_eq!(storage.call_count(), calls);
+}
+
+#[test]
 fn a_segment_is_whole_and_durable_before_it_counts() {
     let storage = SimStorage::new(1);
     create_segment(&storage, 1, SEGMENT_BYTES).unwrap();
