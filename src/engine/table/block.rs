@@ -327,20 +327,6 @@ impl BlockCursor {
         Ok(true)
     }
 
-    /// Moves to the first entry that does not come before (`key`, `seq`); false if there is none.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for scans of a range, which come next"))]
-    pub(super) fn seek(&mut self, block: &Block, key: &[u8], seq: Seq) -> Decoded<bool> {
-        self.next = block.restart_before((key, seq))?;
-        self.has_last = false;
-        self.key.clear();
-        while self.advance(block)? {
-            if compare_entries((&self.key, self.seq), (key, seq)) != Ordering::Less {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// The current entry's key and sequence number, kept at a block's end; before everything, the
     /// empty key and 0.
     pub(super) fn position(&self) -> (&[u8], Seq) {
@@ -404,16 +390,12 @@ mod tests {
     fn a_search_finds_the_first_entry_not_before_its_target() {
         let entries = entries(100);
         let block = Block::new(block(&entries), 0).unwrap();
-        let mut cursor = BlockCursor::new();
         for key in (0..36).flat_map(|i| [format!("key/{i:04}"), format!("key/{i:04}+")]) {
             for seq in [0, 900, 910, 950, 999, 1_000, u64::MAX] {
                 let target = (key.as_bytes(), seq);
                 let expected = entries
                     .iter()
                     .find(|entry| compare_entries((&entry.0, entry.1), target).is_ge());
-                let sought = cursor.seek(&block, target.0, target.1).unwrap();
-                let sought = sought.then(|| owned(cursor.entry(&block)));
-                assert_eq!(sought.as_ref(), expected, "{key} at {seq}");
                 assert_found(&block, target, expected);
             }
         }
@@ -466,7 +448,6 @@ mod tests {
                 damaged[at] = value;
                 let _ = walk(damaged.clone());
                 if let Ok(block) = Block::new(damaged, 0) {
-                    let _ = BlockCursor::new().seek(&block, b"key/0007", 950);
                     let _ = block.find((b"key/0007", 950));
                 }
             }
