@@ -11,7 +11,7 @@ use super::background::Background;
 use super::commit::{Capacity, Commit};
 use super::error::{Error, Result};
 use super::health::{Faults, Health};
-use super::key::{Kind, MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq};
+use super::key::{Kind, MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq, live};
 use super::memory::Memory;
 use super::options::{Environment, Options, Scheduling};
 use super::recovery::{self, Recovery};
@@ -123,7 +123,8 @@ impl Engine {
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let memory = read(&self.inner.memory);
         if let Some(found) = memory.get(key, self.inner.readable_seq()) {
-            let (value, seq) = (found.value.map(<[u8]>::to_vec), found.seq);
+            let live = live(found.kind, found.value, || self.inner.environment.clock.now_ms());
+            let (value, seq) = (live.map(|(value, _)| value.to_vec()), found.seq);
             drop(memory);
             self.inner.wait_durable(seq)?;
             return Ok(value);
@@ -308,8 +309,9 @@ impl<'e> Session<'e> {
     pub fn lookup(&self, key: &[u8]) -> Result<Lookup<'_>> {
         if let Some(found) = self.memory.get(key, self.snapshot) {
             let seq = found.seq;
-            return Ok(match found.value {
-                Some(value) => Lookup::Found { value: Value::lent(value), seq },
+            let now_ms = || self.inner.environment.clock.now_ms();
+            return Ok(match live(found.kind, found.value, now_ms) {
+                Some((value, _)) => Lookup::Found { value: Value::lent(value), seq },
                 None => Lookup::Missing { seq },
             });
         }

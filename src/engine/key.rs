@@ -22,6 +22,14 @@ pub(crate) enum Kind {
     Put = 1,
     /// A tombstone: the key is gone.
     Delete = 2,
+    /// The key has a value until a point in time, which stands before the value: see
+    /// [`split_expiry`].
+    Expiring = 3,
+    /// All older versions of the keys from this one up to the one that stands as the value (up to
+    /// the last if that is empty) are gone. In the log only: tables hold none.
+    DeleteRange = 4,
+    /// Nothing: it uses up a sequence number. In the log only.
+    Nothing = 5,
 }
 
 impl Kind {
@@ -30,8 +38,50 @@ impl Kind {
         match byte {
             1 => Some(Kind::Put),
             2 => Some(Kind::Delete),
+            3 => Some(Kind::Expiring),
+            4 => Some(Kind::DeleteRange),
+            5 => Some(Kind::Nothing),
             _ => None,
         }
+    }
+
+    /// Whether a table may hold an entry of this kind with a value of this length.
+    pub(crate) fn fits_table(self, value_bytes: usize) -> bool {
+        match self {
+            Kind::Put | Kind::Delete => true,
+            Kind::Expiring => value_bytes >= EXPIRY_BYTES,
+            Kind::DeleteRange | Kind::Nothing => false,
+        }
+    }
+}
+
+/// Bytes that stand before the value of an expiring entry: milliseconds since the Unix epoch, little
+/// endian.
+pub(crate) const EXPIRY_BYTES: usize = 8;
+
+/// The expiry and the value of an entry of kind [`Kind::Expiring`]. From that millisecond on the key
+/// is gone.
+pub(crate) fn split_expiry(stored: &[u8]) -> (u64, &[u8]) {
+    // Whoever reads entries refuses shorter ones; to anybody else they are long gone.
+    stored
+        .split_first_chunk::<EXPIRY_BYTES>()
+        .map_or((0, &[]), |(expiry, value)| (u64::from_le_bytes(*expiry), value))
+}
+
+/// What a reader sees of a version: the value, and when it expires if it does. `None` if the key is
+/// gone. The clock is asked only for what expires.
+pub(crate) fn live(
+    kind: Kind,
+    stored: &[u8],
+    now_ms: impl FnOnce() -> u64,
+) -> Option<(&[u8], Option<u64>)> {
+    match kind {
+        Kind::Put => Some((stored, None)),
+        Kind::Expiring => {
+            let (expiry_ms, value) = split_expiry(stored);
+            (now_ms() < expiry_ms).then_some((value, Some(expiry_ms)))
+        }
+        Kind::Delete | Kind::DeleteRange | Kind::Nothing => None,
     }
 }
 

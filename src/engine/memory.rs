@@ -87,12 +87,12 @@ mod tests {
         for value in [b"1", b"2", b"3"] {
             memory.apply(Kind::Put, b"key", value);
             let found = memory.get(b"key", Seq::MAX);
-            assert_eq!(found.and_then(|found| found.value), Some(&value[..]));
+            assert_eq!(found.map(|found| found.value), Some(&value[..]));
             memory.freeze();
             let found = memory.get(b"key", Seq::MAX);
-            assert_eq!(found.and_then(|found| found.value), Some(&value[..]), "frozen");
+            assert_eq!(found.map(|found| found.value), Some(&value[..]), "frozen");
         }
         let found = memory.get(b"key", 2);
-        assert_eq!(found.and_then(|found| found.value), Some(&b"2"[..]), "within a snapshot");
+        assert_eq!(found.map(|found| found.value), Some(&b"2"[..]), "within a snapshot");
     }
 }

@@ -52,8 +52,10 @@ pub(crate) struct Memtable {
 pub(crate) struct Found<'a> {
     /// The version's sequence number.
     pub(crate) seq: Seq,
-    /// The value, or `None` for a tombstone.
-    pub(crate) value: Option<&'a [u8]>,
+    /// What it says.
+    pub(crate) kind: Kind,
+    /// The value as it is stored; empty for a tombstone.
+    pub(crate) value: &'a [u8],
 }
 
 impl Memtable {
@@ -100,7 +102,7 @@ impl Memtable {
         let slot = self.find_slot(key, self.hasher.hash_one(key));
         self.versions(self.index[slot] as u32)
             .find(|version| version.seq <= snapshot)
-            .map(|version| Found { seq: version.seq, value: version.value_if_put() })
+            .map(|version| Found { seq: version.seq, kind: version.kind(), value: version.value })
     }
 
     /// Starts loading the index slot of `key`; returns its hash for [`Memtable::prefetch_entry`].
@@ -244,13 +246,13 @@ struct View<'a> {
     value: &'a [u8],
 }
 
-impl<'a> View<'a> {
+impl View<'_> {
     fn kind(&self) -> Kind {
-        if self.tag as u8 == Kind::Put as u8 { Kind::Put } else { Kind::Delete }
-    }
-
-    fn value_if_put(&self) -> Option<&'a [u8]> {
-        (self.kind() == Kind::Put).then_some(self.value)
+        match self.tag as u8 {
+            1 => Kind::Put,
+            3 => Kind::Expiring,
+            _ => Kind::Delete,
+        }
     }
 }
 
@@ -322,7 +324,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn found(seq: Seq, value: Option<&[u8]>) -> Found<'_> {
-        Found { seq, value }
+        let kind = if value.is_some() { Kind::Put } else { Kind::Delete };
+        Found { seq, kind, value: value.unwrap_or_default() }
     }
 
     #[test]

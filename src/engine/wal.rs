@@ -14,7 +14,7 @@ use super::error::{Error, Result};
 use super::filename;
 use super::journal::format::{BLOCK_BYTES, GROUP_HEADER_BYTES, group_bytes};
 use super::journal::{GroupBuffer, GroupKind, Header, JournalWriter};
-use super::key::{Kind, MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq};
+use super::key::{EXPIRY_BYTES, Kind, MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq};
 use super::storage::{File, Storage};
 
 /// Behind each group there is room for the end of the segment.
@@ -56,14 +56,15 @@ pub(crate) fn decode_writes(payload: &[u8], count: u32) -> Option<Vec<Write<'_>>
         let kind = Kind::from_byte(reader.u8()?)?;
         let key_bytes = reader.varint()? as usize;
         let value_bytes = reader.varint()? as usize;
-        if key_bytes > MAX_KEY_BYTES || value_bytes > MAX_VALUE_BYTES {
+        if key_bytes > MAX_KEY_BYTES || value_bytes > MAX_VALUE_BYTES + EXPIRY_BYTES {
             return None;
         }
-        writes.push(Write {
-            kind,
-            key: reader.slice(key_bytes)?,
-            value: reader.slice(value_bytes)?,
-        });
+        let (key, value) = (reader.slice(key_bytes)?, reader.slice(value_bytes)?);
+        let is_for_memory = !matches!(kind, Kind::DeleteRange | Kind::Nothing);
+        if is_for_memory && !kind.fits_table(value_bytes) {
+            return None;
+        }
+        writes.push(Write { kind, key, value });
     }
     reader.is_empty().then_some(writes)
 }

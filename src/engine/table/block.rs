@@ -148,7 +148,7 @@ impl Block {
         while at < self.entries_end {
             let entry = self.parse(at)?;
             if !passed.pass(&entry, target)? {
-                let kind = Kind::from_byte(entry.kind).ok_or(UNKNOWN_KIND)?;
+                let kind = entry.kind()?;
                 let is_key = passed.matched == target.0.len() && passed.len == target.0.len();
                 return Ok(Some(Found { is_key, seq: entry.seq, kind, value: entry.value }));
             }
@@ -242,6 +242,14 @@ struct Parsed<'a> {
     value: Range<usize>,
 }
 
+impl Parsed<'_> {
+    fn kind(&self) -> Decoded<Kind> {
+        Kind::from_byte(self.kind)
+            .filter(|kind| kind.fits_table(self.value.len()))
+            .ok_or(UNKNOWN_KIND)
+    }
+}
+
 /// Reads the entry at `at` of a block's entries.
 #[inline]
 fn parse_entry(entries: &[u8], at: usize) -> Option<Parsed<'_>> {
@@ -307,7 +315,7 @@ impl BlockCursor {
             return Ok(false);
         }
         let entry = block.parse(self.next)?;
-        let kind = Kind::from_byte(entry.kind).ok_or(UNKNOWN_KIND)?;
+        let kind = entry.kind()?;
         let Some((shared, rest)) = self.key.split_at_checked(entry.shared) else {
             return Err(SHARES_TOO_MUCH);
         };

@@ -127,6 +127,9 @@ impl Properties {
             max_seq: self.max_seq,
             entries: self.entry_count,
             tombstones: self.tombstone_count,
+            purged_seq: 0,
+            reclaim_ms: u64::MAX,
+            assigned_seq: 0,
             checksum: sink.checksum,
         }
     }

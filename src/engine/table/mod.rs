@@ -59,6 +59,14 @@ pub(crate) struct TableMeta {
     pub(crate) entries: u64,
     /// How many of them are tombstones.
     pub(crate) tombstones: u64,
+    /// No entry is covered by a range delete up to this number.
+    pub(crate) purged_seq: Seq,
+    /// When so many entries will have expired that the table should be rewritten, in milliseconds
+    /// since the Unix epoch; `u64::MAX` is never.
+    pub(crate) reclaim_ms: u64,
+    /// If not 0, the sequence number that all entries have, whatever the file says: it was written
+    /// before there was one.
+    pub(crate) assigned_seq: Seq,
     /// CRC32C of the whole file.
     pub(crate) checksum: u32,
 }

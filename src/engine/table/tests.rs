@@ -152,6 +152,9 @@ fn the_meta_tells_what_is_in_the_file() {
         max_seq: 9,
         entries: 4,
         tombstones: 1,
+        purged_seq: 0,
+        reclaim_ms: u64::MAX,
+        assigned_seq: 0,
         checksum: crc32c::crc32c(&bytes),
     };
     assert_eq!(*table.meta(), meta);

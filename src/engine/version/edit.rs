@@ -3,8 +3,9 @@
 //! An edit is a list of tagged fields; an unknown tag is refused, for half an edit understood is a
 //! database misread.
 
-use crate::engine::coding::{Reader, put_varint};
+use crate::engine::coding::{Reader, put_bytes, put_varint};
 use crate::engine::key::Seq;
+use crate::engine::ranges::RangeDelete;
 use crate::engine::table::TableMeta;
 
 use super::LEVELS;
@@ -14,6 +15,8 @@ const REMOVE: u8 = 2;
 const FLUSHED_SEQ: u8 = 3;
 const FIRST_SEGMENT: u8 = 4;
 const NEXT_FILE_ID: u8 = 5;
+const DELETE_RANGE: u8 = 6;
+const FORGET_RANGE: u8 = 7;
 
 /// One change of the set of tables; what is `None` stays as it was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +25,10 @@ pub(crate) struct VersionEdit {
     pub(crate) added: Vec<(usize, TableMeta)>,
     /// Ids of tables that are no longer part of the database.
     pub(crate) removed: Vec<u64>,
+    /// New range deletes that some table may need.
+    pub(crate) deleted_ranges: Vec<RangeDelete>,
+    /// Numbers of range deletes that no table needs any more.
+    pub(crate) forgotten_ranges: Vec<Seq>,
     /// Every write up to this number is in the tables.
     pub(crate) flushed_seq: Option<Seq>,
     /// The oldest log segment that recovery needs.
@@ -41,6 +48,16 @@ impl VersionEdit {
         for id in &self.removed {
             out.push(REMOVE);
             put_varint(out, *id);
+        }
+        for range in &self.deleted_ranges {
+            out.push(DELETE_RANGE);
+            put_varint(out, range.seq);
+            put_bytes(out, &range.start);
+            put_bytes(out, &range.end);
+        }
+        for seq in &self.forgotten_ranges {
+            out.push(FORGET_RANGE);
+            put_varint(out, *seq);
         }
         let numbers = [
             (FLUSHED_SEQ, self.flushed_seq),
@@ -76,6 +93,12 @@ impl VersionEdit {
             FLUSHED_SEQ => self.flushed_seq = Some(reader.varint()?),
             FIRST_SEGMENT => self.first_segment = Some(reader.varint()?),
             NEXT_FILE_ID => self.next_file_id = Some(reader.varint()?),
+            DELETE_RANGE => {
+                let (seq, start, end) = (reader.varint()?, reader.bytes()?, reader.bytes()?);
+                let (start, end) = (start.to_vec(), end.to_vec());
+                self.deleted_ranges.push(RangeDelete { start, end, seq });
+            }
+            FORGET_RANGE => self.forgotten_ranges.push(reader.varint()?),
             _ => return None,
         }
         Some(())
@@ -83,7 +106,17 @@ impl VersionEdit {
 }
 
 fn encode_meta(out: &mut Vec<u8>, meta: &TableMeta) {
-    for number in [meta.id, meta.bytes, meta.min_seq, meta.max_seq, meta.entries, meta.tombstones] {
+    for number in [
+        meta.id,
+        meta.bytes,
+        meta.min_seq,
+        meta.max_seq,
+        meta.entries,
+        meta.tombstones,
+        meta.purged_seq,
+        meta.reclaim_ms,
+        meta.assigned_seq,
+    ] {
         put_varint(out, number);
     }
     out.extend_from_slice(&meta.checksum.to_le_bytes());
@@ -101,6 +134,9 @@ fn decode_meta(reader: &mut Reader<'_>) -> Option<TableMeta> {
         max_seq: reader.varint()?,
         entries: reader.varint()?,
         tombstones: reader.varint()?,
+        purged_seq: reader.varint()?,
+        reclaim_ms: reader.varint()?,
+        assigned_seq: reader.varint()?,
         checksum: reader.u32()?,
         smallest: decode_key(reader)?,
         largest: decode_key(reader)?,
@@ -126,11 +162,16 @@ mod tests {
             max_seq: 1 << 40,
             entries: 9,
             tombstones: 2,
+            purged_seq: 5,
+            reclaim_ms: u64::MAX,
+            assigned_seq: 0,
             checksum: 0xdead_beef,
         };
         VersionEdit {
             added: vec![(0, meta.clone()), (6, meta)],
             removed: vec![1, 400],
+            deleted_ranges: vec![RangeDelete { start: b"a".to_vec(), end: Vec::new(), seq: 70 }],
+            forgotten_ranges: vec![3],
             flushed_seq: Some(77),
             first_segment: Some(3),
             next_file_id: None,

@@ -17,6 +17,7 @@ use crate::engine::journal::{
 };
 use crate::engine::key::Seq;
 use crate::engine::options::Environment;
+use crate::engine::ranges::RangeDelete;
 use crate::engine::storage::Storage;
 use crate::engine::table::TableMeta;
 
@@ -28,6 +29,8 @@ const LONG_MANIFEST_BYTES: u64 = 4 << 20;
 pub(crate) struct Snapshot {
     /// All tables by id, with their levels.
     pub(crate) tables: BTreeMap<u64, (usize, TableMeta)>,
+    /// The range deletes that some table may need, by their numbers.
+    pub(crate) ranges: BTreeMap<Seq, RangeDelete>,
     /// Every write up to this number is in the tables.
     pub(crate) flushed_seq: Seq,
     /// The oldest log segment that recovery needs.
@@ -46,6 +49,12 @@ impl Snapshot {
                 return Err(format!("an edit adds table {} twice", meta.id));
             }
         }
+        for range in &edit.deleted_ranges {
+            self.ranges.insert(range.seq, range.clone());
+        }
+        for seq in &edit.forgotten_ranges {
+            self.ranges.remove(seq).ok_or_else(|| format!("an edit forgets range {seq} twice"))?;
+        }
         self.flushed_seq = edit.flushed_seq.unwrap_or(self.flushed_seq);
         self.first_segment = edit.first_segment.unwrap_or(self.first_segment);
         self.next_file_id = edit.next_file_id.unwrap_or(self.next_file_id);
@@ -56,6 +65,8 @@ impl Snapshot {
         VersionEdit {
             added: self.tables.values().cloned().collect(),
             removed: Vec::new(),
+            deleted_ranges: self.ranges.values().cloned().collect(),
+            forgotten_ranges: Vec::new(),
             flushed_seq: Some(self.flushed_seq),
             first_segment: Some(self.first_segment),
             next_file_id: Some(self.next_file_id),

@@ -18,6 +18,9 @@ fn table(text: &str) -> TableMeta {
         max_seq: id,
         entries: 8,
         tombstones: tombstones.parse().unwrap(),
+        purged_seq: 0,
+        reclaim_ms: u64::MAX,
+        assigned_seq: 0,
         checksum: 0,
     }
 }

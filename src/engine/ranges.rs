@@ -1,0 +1,208 @@
+//! Range deletes: what hides all older versions of a stretch of keys at once.
+//!
+//! A range delete is one record, however many keys it covers. It is kept beside the tables, not in
+//! them: in the memtable that took it until the flush, then in the manifest and the version, until
+//! every table that overlaps it has been written anew without what it covers. So a table never has
+//! to be looked at for more than its own keys, and one that lies within the range is dropped whole.
+//! Rejected: tombstones for ranges inside the tables, which would have to be cut at the border of
+//! each output, and met again by every reader in every level.
+//!
+//! A version with sequence number s is hidden from a reader at snapshot n by a range delete of its
+//! key with a number in s+1 ..= n.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use super::key::Seq;
+
+/// One range delete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RangeDelete {
+    /// The first key covered.
+    pub(crate) start: Vec<u8>,
+    /// The first key behind it that is not covered; empty if all are.
+    pub(crate) end: Vec<u8>,
+    /// It covers versions with lower numbers.
+    pub(crate) seq: Seq,
+}
+
+impl RangeDelete {
+    /// Whether it covers older versions of `key`.
+    pub(crate) fn covers(&self, key: &[u8]) -> bool {
+        *self.start <= *key && is_before_end(key, &self.end)
+    }
+
+    /// Whether it covers a key of `smallest ..= largest`, as far as ranges tell.
+    pub(crate) fn overlaps(&self, smallest: &[u8], largest: &[u8]) -> bool {
+        *self.start <= *largest && is_before_end(smallest, &self.end)
+    }
+
+    /// Whether it covers all keys of `smallest ..= largest`.
+    pub(crate) fn covers_all(&self, smallest: &[u8], largest: &[u8]) -> bool {
+        *self.start <= *smallest && is_before_end(largest, &self.end)
+    }
+}
+
+/// Whether a key stands before an exclusive end; an empty one is behind every key.
+fn is_before_end(key: &[u8], end: &[u8]) -> bool {
+    end.is_empty() || key < end
+}
+
+/// A stretch of keys that the same range deletes cover.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fragment {
+    end: Vec<u8>,
+    /// Their numbers, ascending.
+    seqs: Vec<Seq>,
+}
+
+/// A set of range deletes that can be searched by key.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RangeDeletes {
+    /// Ascending by number.
+    all: Vec<RangeDelete>,
+    /// Disjoint, by their first key.
+    fragments: BTreeMap<Vec<u8>, Fragment>,
+}
+
+impl RangeDeletes {
+    /// A set of those given, in any order.
+    pub(crate) fn new(mut ranges: Vec<RangeDelete>) -> Self {
+        ranges.sort_by_key(|range| range.seq);
+        let mut set = RangeDeletes::default();
+        for range in ranges {
+            set.insert(range);
+        }
+        set
+    }
+
+    /// Adds one that is newer than all others.
+    pub(crate) fn insert(&mut self, range: RangeDelete) {
+        debug_assert!(self.all.last().is_none_or(|last| last.seq < range.seq));
+        self.split_at(&range.start);
+        if !range.end.is_empty() {
+            self.split_at(&range.end);
+        }
+        let mut gap = range.start.clone();
+        let mut gaps = Vec::new();
+        let from = (Bound::Included(range.start.as_slice()), Bound::Unbounded);
+        let covered = self.fragments.range_mut::<[u8], _>(from);
+        let mut open = true;
+        for (start, fragment) in covered.take_while(|(start, _)| is_before_end(start, &range.end)) {
+            if gap < *start {
+                gaps.push((gap, start.clone()));
+            }
+            fragment.seqs.push(range.seq);
+            gap = fragment.end.clone();
+            open = !gap.is_empty();
+        }
+        if open && is_before_end(&gap, &range.end) {
+            gaps.push((gap, range.end.clone()));
+        }
+        for (start, end) in gaps {
+            self.fragments.insert(start, Fragment { end, seqs: vec![range.seq] });
+        }
+        self.all.push(range);
+    }
+
+    /// Makes `key` the start of a fragment if it lies within one.
+    fn split_at(&mut self, key: &[u8]) {
+        let before = (Bound::Unbounded, Bound::Excluded(key));
+        let Some((_, left)) = self.fragments.range_mut::<[u8], _>(before).next_back() else {
+            return;
+        };
+        if is_before_end(key, &left.end) {
+            let right = left.clone();
+            left.end = key.to_vec();
+            self.fragments.insert(key.to_vec(), right);
+        }
+    }
+
+    /// The newest range delete that covers `key` and is not newer than `at_most`; 0 if none is.
+    pub(crate) fn covering(&self, key: &[u8], at_most: Seq) -> Seq {
+        if self.fragments.is_empty() {
+            return 0;
+        }
+        let up_to = (Bound::Unbounded, Bound::Included(key));
+        let Some((_, fragment)) = self.fragments.range::<[u8], _>(up_to).next_back() else {
+            return 0;
+        };
+        if !is_before_end(key, &fragment.end) {
+            return 0;
+        }
+        let count = fragment.seqs.partition_point(|seq| *seq <= at_most);
+        count.checked_sub(1).map_or(0, |last| fragment.seqs[last])
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// All of them, ascending by number.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &RangeDelete> {
+        self.all.iter()
+    }
+
+    /// Those given and these, without the numbers in `forgotten`.
+    pub(crate) fn with(&self, added: &[RangeDelete], forgotten: &BTreeSet<Seq>) -> Self {
+        let all = self.all.iter().chain(added);
+        Self::new(all.filter(|range| !forgotten.contains(&range.seq)).cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::iter::testing::Random;
+
+    fn range(start: &[u8], end: &[u8], seq: Seq) -> RangeDelete {
+        RangeDelete { start: start.to_vec(), end: end.to_vec(), seq }
+    }
+
+    #[test]
+    fn a_range_covers_from_its_start_to_before_its_end() {
+        let set = RangeDeletes::new(vec![range(b"b", b"d", 5)]);
+        let covering = |key: &[u8]| set.covering(key, Seq::MAX);
+        assert_eq!([covering(b"a"), covering(b"b"), covering(b"c~"), covering(b"d")], [0, 5, 5, 0]);
+        assert_eq!(set.covering(b"b", 4), 0, "too new for the reader");
+        let endless = RangeDeletes::new(vec![range(b"b", b"", 5)]);
+        assert_eq!(endless.covering(&[0xff; 9], 5), 5);
+        assert_eq!(endless.covering(b"a", 5), 0);
+        assert!(RangeDeletes::default().is_empty());
+    }
+
+    #[test]
+    fn overlap_and_containment_heed_the_open_end() {
+        let middle = range(b"b", b"d", 5);
+        assert!(middle.overlaps(b"a", b"b") && middle.overlaps(b"c", b"z"));
+        assert!(!middle.overlaps(b"d", b"z") && !middle.overlaps(b"a", b"a~"));
+        assert!(middle.covers_all(b"b", b"c~") && !middle.covers_all(b"b", b"d"));
+        assert!(range(b"b", b"", 5).covers_all(b"b", b"\xff\xff"));
+        assert!(middle.covers(b"b") && !middle.covers(b"d"));
+    }
+
+    #[test]
+    fn a_set_answers_as_a_list_would() {
+        for seed in 1..200 {
+            let mut random = Random(seed);
+            let mut list = Vec::new();
+            for seq in 1..=random.below(12) {
+                let (a, b) = (random.below(20) as u8, random.below(20) as u8);
+                let end = if b == 19 { Vec::new() } else { vec![a.max(b) + 1] };
+                list.push(RangeDelete { start: vec![a.min(b)], end, seq: seq * 2 });
+            }
+            let forgotten: BTreeSet<Seq> =
+                list.iter().map(|range| range.seq).filter(|_| random.below(4) == 0).collect();
+            let half = list.len() / 2;
+            let set = RangeDeletes::new(list[..half].to_vec()).with(&list[half..], &forgotten);
+            for (key, at_most) in (0..25).flat_map(|key| (0..26).map(move |seq| ([key], seq))) {
+                let naive = list.iter().filter(|range| {
+                    range.covers(&key) && range.seq <= at_most && !forgotten.contains(&range.seq)
+                });
+                let naive = naive.map(|range| range.seq).max().unwrap_or(0);
+                assert_eq!(set.covering(&key, at_most), naive, "seed {seed}, {key:?} at {at_most}");
+            }
+        }
+    }
+}
