@@ -16,8 +16,7 @@ use super::compaction::picker::{MAX_GRANDPARENT_TABLES, Plan, pick_everything};
 use super::db::Inner;
 use super::error::{Error, Result};
 use super::filename::{self, FileKind};
-use super::iter::{Input, MergeIter, VisibleIter};
-use super::key::Seq;
+use super::iter::{Direction, Input, MergeIter, Retention, VisibleIter};
 use super::sync::{lock, read, wait, wait_for, write};
 use super::ticket::Ticket;
 use super::version::shape::Levels;
@@ -296,7 +295,9 @@ impl Inner {
         let last_seq = memtable.last_seq();
         // A table must not hold what the log may yet lose.
         self.wait_durable(last_seq)?;
-        let mut entries = VisibleIter::new(memtable.sorted(), Seq::MAX, false);
+        let now_ms = self.environment.clock.now_ms();
+        let retention = Retention { now_ms, ..Retention::default() };
+        let mut entries = VisibleIter::new(memtable.sorted(), retention);
         let mut surroundings = FlushSurroundings(self);
         let tables = write_tables(self.target(0), &mut entries, Cuts::none(), &mut surroundings)?;
         let first_segment = self.commit.oldest_needed(last_seq);
@@ -400,8 +401,11 @@ impl Inner {
 
     fn merge(&self, plan: &Plan, inputs: &[TableRef], cuts: Cuts) -> Result<()> {
         let iters = inputs.iter().map(|table| Box::new(table.iter()) as Input);
-        let merged = MergeIter::new(iters.collect());
-        let mut entries = VisibleIter::new(merged, Seq::MAX, plan.drop_tombstones);
+        let merged = MergeIter::new(iters.collect(), Direction::Forward);
+        let now_ms = self.environment.clock.now_ms();
+        let drop_tombstones = plan.drop_tombstones;
+        let retention = Retention { now_ms, drop_tombstones, ..Retention::default() };
+        let mut entries = VisibleIter::new(merged, retention);
         let target = self.target(plan.output_level);
         let tables = write_tables(target, &mut entries, cuts, &mut MergeSurroundings(self))
             .inspect_err(|error| self.note_room_for(error, inputs))?;

@@ -7,7 +7,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Entry, EntryIter};
+use super::{Direction, Entry, EntryIter};
 use crate::engine::error::{Error, Result};
 use crate::engine::key::compare_entries;
 
@@ -17,6 +17,7 @@ pub(crate) type Input = Box<dyn EntryIter + Send>;
 /// The entries of all inputs in order.
 pub(crate) struct MergeIter {
     inputs: Vec<Input>,
+    direction: Direction,
     /// A heap of the inputs that stand on an entry, the least first.
     heap: Vec<usize>,
     progress: Progress,
@@ -30,10 +31,10 @@ enum Progress {
 }
 
 impl MergeIter {
-    /// Merges `inputs`, each of them in order and not yet advanced.
-    pub(crate) fn new(inputs: Vec<Input>) -> Self {
+    /// Merges `inputs`, each of them in the order of `direction` and not yet advanced.
+    pub(crate) fn new(inputs: Vec<Input>, direction: Direction) -> Self {
         let heap = Vec::with_capacity(inputs.len());
-        MergeIter { inputs, heap, progress: Progress::New }
+        MergeIter { inputs, direction, heap, progress: Progress::New }
     }
 
     fn start(&mut self) -> Result<()> {
@@ -78,10 +79,11 @@ impl MergeIter {
 
     fn is_before(&self, a: usize, b: usize) -> bool {
         let (first, second) = (self.inputs[a].entry(), self.inputs[b].entry());
-        match compare_entries((first.key, first.seq), (second.key, second.seq)) {
-            Ordering::Less => true,
-            Ordering::Equal => a < b,
-            Ordering::Greater => false,
+        let order = compare_entries((first.key, first.seq), (second.key, second.seq));
+        match (order, self.direction) {
+            (Ordering::Equal, _) => a < b,
+            (order, Direction::Forward) => order.is_lt(),
+            (order, Direction::Backward) => order.is_gt(),
         }
     }
 }
@@ -112,10 +114,14 @@ mod tests {
     use crate::engine::iter::testing::{Failing, Owned, Random, VecIter, collect, random_entries};
     use crate::engine::key::Kind;
 
-    fn merged(inputs: &[Vec<Owned>]) -> Vec<Owned> {
+    fn merge(inputs: &[Vec<Owned>], direction: Direction) -> Vec<Owned> {
         let boxed =
             inputs.iter().map(|input| Box::new(VecIter::new(input.clone())) as Input).collect();
-        collect(MergeIter::new(boxed)).unwrap()
+        collect(MergeIter::new(boxed, direction)).unwrap()
+    }
+
+    fn merged(inputs: &[Vec<Owned>]) -> Vec<Owned> {
+        merge(inputs, Direction::Forward)
     }
 
     fn sort(entries: &mut [Owned]) {
@@ -136,6 +142,9 @@ mod tests {
             }
             all.retain(|entry| inputs.iter().any(|input| input.contains(entry)));
             assert_eq!(merged(&inputs), all, "seed {seed}");
+            inputs.iter_mut().for_each(|input| input.reverse());
+            all.reverse();
+            assert_eq!(merge(&inputs, Direction::Backward), all, "seed {seed}, backward");
         }
     }
 
@@ -174,7 +183,8 @@ mod tests {
         assert_eq!(merged(&[]), []);
         assert_eq!(merged(&[Vec::new(), Vec::new()]), []);
         let entry = (b"a".to_vec(), 1, Kind::Put, Vec::new());
-        let mut merge = MergeIter::new(vec![Box::new(VecIter::new(vec![entry]))]);
+        let mut merge =
+            MergeIter::new(vec![Box::new(VecIter::new(vec![entry]))], Direction::Forward);
         assert!(merge.advance().unwrap());
         assert!(!merge.advance().unwrap());
         assert!(!merge.advance().unwrap());
@@ -188,7 +198,7 @@ mod tests {
                 Box::new(VecIter::new(entries.clone())),
                 Box::new(Failing::after(entries[..good].to_vec())),
             ];
-            let mut merge = MergeIter::new(inputs);
+            let mut merge = MergeIter::new(inputs, Direction::Forward);
             while matches!(merge.advance(), Ok(true)) {}
             assert!(merge.advance().is_err() && merge.advance().is_err(), "after {good}");
         }

@@ -4,11 +4,13 @@
 //! entries: a walk over millions of them copies nothing unless its caller does. Damage met on the
 //! way is an error and ends the walk: it is never skipped and never looks like the end.
 
+mod live;
 mod merge;
 mod visible;
 
+pub(crate) use self::live::{LiveIter, Reader};
 pub(crate) use self::merge::{Input, MergeIter};
-pub(crate) use self::visible::VisibleIter;
+pub(crate) use self::visible::{Retention, VisibleIter};
 
 use super::error::Result;
 use super::key::{Kind, Seq};
@@ -26,7 +28,16 @@ pub(crate) struct Entry<'a> {
     pub(crate) value: &'a [u8],
 }
 
-/// Entries in order (key, then newest first).
+/// Which way a walk goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// Ascending keys.
+    Forward,
+    /// Descending keys, and of each key the oldest version first.
+    Backward,
+}
+
+/// Entries in order (key, then newest first; or exactly the reverse).
 pub(crate) trait EntryIter {
     /// Moves to the next entry (the first, on the first call); false at the end, and ever after.
     ///
@@ -114,12 +125,22 @@ pub(crate) mod testing {
         }
     }
 
-    /// `count` writes, numbered from 1, to up to `keys` keys, in the order of entries.
+    /// The value of an entry that expires.
+    pub(crate) fn expiring(expiry_ms: u64, value: &[u8]) -> Vec<u8> {
+        [&expiry_ms.to_le_bytes()[..], value].concat()
+    }
+
+    /// `count` writes, numbered from 1, to up to `keys` keys, in the order of entries. Some expire
+    /// within the first hundred milliseconds.
     pub(crate) fn random_entries(random: &mut Random, count: u64, keys: u64) -> Vec<Owned> {
         let mut write = |seq| {
             let key = format!("key{:04}", random.below(keys)).into_bytes();
-            match random.below(4) {
+            match random.below(5) {
                 0 => (key, seq, Kind::Delete, Vec::new()),
+                1 => {
+                    let value = format!("brief{seq}").into_bytes();
+                    (key, seq, Kind::Expiring, expiring(random.below(100), &value))
+                }
                 _ => (key, seq, Kind::Put, format!("value{seq}").into_bytes()),
             }
         };

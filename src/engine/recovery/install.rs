@@ -12,15 +12,14 @@ use super::{Directory, Opened};
 use crate::engine::compaction::job::{Cuts, Surroundings, Target, write_tables};
 use crate::engine::error::{Error, Result};
 use crate::engine::filename;
-use crate::engine::iter::VisibleIter;
+use crate::engine::iter::{Retention, VisibleIter};
 use crate::engine::journal::{Header, Purpose};
-use crate::engine::key::Seq;
 use crate::engine::memtable::Memtable;
 use crate::engine::options::{Environment, Options};
 use crate::engine::storage::Storage;
 use crate::engine::table::BlockCache;
 use crate::engine::version::set::{Snapshot, VersionSet};
-use crate::engine::version::{TableRef, Version, VersionEdit};
+use crate::engine::version::{TableRef, Version};
 use crate::engine::wal::{self, Spare, Wal};
 
 /// Makes `found` the current state.
@@ -43,7 +42,6 @@ pub(super) fn install(
     let flushed = flush(target, std::mem::take(&mut found.memtables), &mut ids)?;
     let version = add_tables(&mut found, &flushed);
     let mut snapshot = found.snapshot;
-    snapshot.flushed_seq = found.last_seq;
     snapshot.first_segment = wal.id();
     snapshot.next_file_id = ids.0;
     let mut set = VersionSet::create(environment.clone(), snapshot)?;
@@ -120,7 +118,7 @@ fn start_log(
 fn flush(target: Target<'_>, memtables: Vec<Memtable>, ids: &mut Ids) -> Result<Vec<TableRef>> {
     let mut tables = Vec::new();
     for memtable in memtables {
-        let mut entries = VisibleIter::new(Arc::new(memtable).sorted(), Seq::MAX, false);
+        let mut entries = VisibleIter::new(Arc::new(memtable).sorted(), Retention::default());
         tables.extend(write_tables(target, &mut entries, Cuts::none(), ids)?);
     }
     Ok(tables)
@@ -132,9 +130,9 @@ fn add_tables(found: &mut Found, flushed: &[TableRef]) -> Version {
         let meta = table.meta().clone();
         found.snapshot.tables.insert(meta.id, (0, meta));
     }
-    let added = found.snapshot.tables.values().cloned().collect();
+    found.snapshot.flushed_seq = found.last_seq;
     let opened: Vec<TableRef> = found.tables.iter().chain(flushed).cloned().collect();
-    Version::empty().apply(&VersionEdit { added, ..VersionEdit::default() }, &opened)
+    Version::empty().apply(&found.snapshot.as_edit(), &opened)
 }
 
 /// Removes tables that no manifest names. Nothing depends on it: what cannot be removed is tried

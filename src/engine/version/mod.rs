@@ -15,6 +15,7 @@ use shape::Levels;
 
 use super::error::Result;
 use super::key::Seq;
+use super::ranges::RangeDeletes;
 use super::table::{self, KeyHash, Read, ReadMode, Table};
 
 /// Number of levels. Level 0 takes flushed tables as they come; in the others, tables do not
@@ -31,17 +32,36 @@ pub(crate) struct Version {
     levels: [Vec<TableRef>; LEVELS],
     /// See [`shape::sublevels`].
     sublevels: usize,
+    /// The range deletes that some table may need.
+    ranges: Arc<RangeDeletes>,
+    /// Every write up to this number is in the tables.
+    flushed_seq: Seq,
 }
 
 impl Version {
     /// One without tables.
     pub(crate) fn empty() -> Self {
-        Version { levels: std::array::from_fn(|_| Vec::new()), sublevels: 0 }
+        Version {
+            levels: std::array::from_fn(|_| Vec::new()),
+            sublevels: 0,
+            ranges: Arc::default(),
+            flushed_seq: 0,
+        }
     }
 
     /// In how many tables of level 0 a key may have to be looked for, at most.
     pub(crate) fn sublevels(&self) -> usize {
         self.sublevels
+    }
+
+    /// The range deletes that some table may need.
+    pub(crate) fn ranges(&self) -> &Arc<RangeDeletes> {
+        &self.ranges
+    }
+
+    /// Every write up to this number is in the tables.
+    pub(crate) fn flushed_seq(&self) -> Seq {
+        self.flushed_seq
     }
 
     /// The metadata of all tables, level by level in the order of [`Version::level`].
@@ -60,7 +80,7 @@ impl Version {
         levels.flat_map(|(level, tables)| tables.iter().map(move |table| (level, table)))
     }
 
-    /// This version with tables added and removed.
+    /// This version with tables and range deletes added and removed.
     pub(crate) fn apply(&self, edit: &VersionEdit, opened: &[TableRef]) -> Version {
         let mut next = self.clone();
         for level in &mut next.levels {
@@ -71,6 +91,11 @@ impl Version {
             next.levels[*level].extend(table.cloned());
         }
         next.sort();
+        if !edit.deleted_ranges.is_empty() || !edit.forgotten_ranges.is_empty() {
+            let forgotten = edit.forgotten_ranges.iter().copied().collect();
+            next.ranges = Arc::new(self.ranges.with(&edit.deleted_ranges, &forgotten));
+        }
+        next.flushed_seq = edit.flushed_seq.unwrap_or(self.flushed_seq);
         next.sublevels = shape::sublevels(&next.metadata()[0]);
         debug_assert!(next.is_ordered(), "tables of a deeper level overlap");
         next
@@ -91,7 +116,8 @@ impl Version {
         })
     }
 
-    /// The newest version of `key` that is not newer than `snapshot`.
+    /// The newest version of `key` that is not newer than `snapshot`, unless a range delete within
+    /// the snapshot covers it.
     pub(crate) fn get(
         &self,
         key: &[u8],
@@ -102,7 +128,11 @@ impl Version {
         for table in self.candidates(key) {
             match table.get(key, hash, snapshot, mode)? {
                 Read::Done(None) => {}
-                done_or_blocked => return Ok(done_or_blocked),
+                Read::Done(Some(found)) => {
+                    let is_covered = self.ranges.covering(key, snapshot) > found.seq;
+                    return Ok(Read::Done((!is_covered).then_some(found)));
+                }
+                Read::WouldBlock => return Ok(Read::WouldBlock),
             }
         }
         Ok(Read::Done(None))

@@ -61,7 +61,8 @@ impl Snapshot {
         Ok(())
     }
 
-    fn as_edit(&self) -> VersionEdit {
+    /// The edit that leads here from nothing.
+    pub(crate) fn as_edit(&self) -> VersionEdit {
         VersionEdit {
             added: self.tables.values().cloned().collect(),
             removed: Vec::new(),
