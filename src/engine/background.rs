@@ -12,11 +12,15 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use super::compaction::job::{Cuts, Surroundings, Target, write_tables};
-use super::compaction::picker::{MAX_GRANDPARENT_TABLES, Plan, pick_everything};
+use super::compaction::picker::{
+    CompactionPolicy, MAX_GRANDPARENT_TABLES, Plan, View, Work, pick_everything,
+};
 use super::db::Inner;
 use super::error::{Error, Result};
 use super::filename::{self, FileKind};
 use super::iter::{Direction, Input, MergeIter, Retention, VisibleIter};
+use super::key::Seq;
+use super::ranges::RangeDeletes;
 use super::sync::{lock, read, wait, wait_for, write};
 use super::ticket::Ticket;
 use super::version::shape::Levels;
@@ -248,7 +252,7 @@ impl Inner {
         }
         if !self.background.begin_compactions() {
             let policy = self.options.policy();
-            return self.compact(|levels, damaged| policy.pick(levels, damaged));
+            return self.compact(|view| policy.pick(view));
         }
         let outcome = self.compact_everything();
         self.background.end_compactions(&outcome);
@@ -347,9 +351,11 @@ impl Inner {
     /// Flushes what is in memory now and merges all tables.
     fn compact_everything(&self) -> Result<()> {
         self.flush_everything()?;
-        if !self.compact(pick_everything)?
-            && let Some(damage) = self.faults.first_damage()
-        {
+        let mut merged = false;
+        while self.compact(pick_everything)? {
+            merged = true;
+        }
+        if !merged && let Some(damage) = self.faults.first_damage() {
             return Err(damage);
         }
         Ok(())
@@ -362,11 +368,19 @@ impl Inner {
         Ok(())
     }
 
-    /// Does the merge that `pick` chooses; false if it chooses none.
-    fn compact(&self, pick: impl Fn(&Levels<'_>, &BTreeSet<u64>) -> Option<Plan>) -> Result<bool> {
+    /// Does the job that `pick` chooses; false if it chooses none.
+    fn compact(&self, pick: impl Fn(&View<'_>) -> Option<Plan>) -> Result<bool> {
         let version = Arc::clone(&read(&self.memory).version);
-        let levels = version.metadata();
-        let Some(plan) = pick(&levels, &self.damaged_tables()) else {
+        let (damaged, ranges) = (self.damaged_tables(), RangeDeletes::default());
+        let view = View {
+            levels: version.metadata(),
+            untouchable: &damaged,
+            ranges: &ranges,
+            oldest_snapshot: Seq::MAX,
+            now_ms: self.environment.clock.now_ms(),
+            idle: false,
+        };
+        let Some(plan) = pick(&view) else {
             return Ok(false);
         };
         let inputs: Vec<TableRef> = version
@@ -374,10 +388,10 @@ impl Inner {
             .filter(|(_, table)| plan.inputs.contains(&table.meta().id))
             .map(|(_, table)| Arc::clone(table))
             .collect();
-        if plan.is_move {
-            self.move_tables(&plan, &inputs)?;
-        } else {
-            self.merge(&plan, &inputs, self.cuts(&plan, &levels))?;
+        match plan.work {
+            Work::Merge => self.merge(&plan, &inputs, self.cuts(&plan, &view.levels))?,
+            Work::Move => self.move_tables(&plan, &inputs)?,
+            Work::Drop => self.replace_tables(&plan, &[])?,
         }
         Ok(true)
     }
@@ -409,17 +423,23 @@ impl Inner {
         let target = self.target(plan.output_level);
         let tables = write_tables(target, &mut entries, cuts, &mut MergeSurroundings(self))
             .inspect_err(|error| self.note_room_for(error, inputs))?;
+        self.replace_tables(plan, &tables)?;
+        self.counters.compactions.add(1);
+        let bytes: u64 = inputs.iter().map(|table| table.meta().bytes).sum();
+        self.counters.compacted_bytes.add(bytes);
+        Ok(())
+    }
+
+    /// Puts new tables in the place of a plan's inputs, and removes those.
+    fn replace_tables(&self, plan: &Plan, tables: &[TableRef]) -> Result<()> {
         let added = tables.iter().map(|table| (plan.output_level, table.meta().clone())).collect();
         let removed = plan.inputs.iter().copied().collect();
-        self.install(&VersionEdit { added, removed, ..VersionEdit::default() }, &tables)?;
+        self.install(&VersionEdit { added, removed, ..VersionEdit::default() }, tables)?;
         for id in &plan.inputs {
             let name = filename::table(*id);
             // Readers that still hold the table go on reading it.
             self.environment.storage.remove(&name).map_err(|e| Error::io("remove", &name, e))?;
         }
-        self.counters.compactions.add(1);
-        let bytes: u64 = inputs.iter().map(|table| table.meta().bytes).sum();
-        self.counters.compacted_bytes.add(bytes);
         Ok(())
     }
 

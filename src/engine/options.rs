@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::compaction::picker::Policy;
+use super::compaction::picker::Leveled;
 use super::error::{Error, Result};
 use super::memory::MAX_IMMUTABLES;
 use super::memtable::MAX_MEMTABLE_BYTES;
@@ -119,8 +119,8 @@ impl Options {
     }
 
     /// What decides about merges.
-    pub(crate) fn policy(&self) -> Policy {
-        Policy { level0_sublevels: self.level0_tables, table_bytes: self.table_bytes as u64 }
+    pub(crate) fn policy(&self) -> Leveled {
+        Leveled { level0_sublevels: self.level0_tables, table_bytes: self.table_bytes as u64 }
     }
 
     /// Sublevels of level 0 at which writes wait.

@@ -8,14 +8,34 @@
 //! whatever its size, and small ones have one level.
 //!
 //! A job is kept small: one table and what it overlaps below, the one with the least of that. A
-//! table that overlaps nothing is moved, not copied. The picker sees metadata only; it must return
-//! the same plan for the same levels.
+//! table that overlaps nothing is moved, not copied. The picker sees a [`View`] only: no files, no
+//! clock; it must return the same plan for the same view.
+//!
+//! While nothing is written, plans end. Every plan brings entries a level down or removes them,
+//! except for two that rewrite tables where they are: in the last level, what then is no longer
+//! garbage (see [`garbage`]), and in level 0, what then overlaps nothing and is purged (see
+//! [`idle`]). The first kind cannot go on for ever, and between two of them the second kind has less
+//! to rewrite each time.
+
+mod garbage;
+mod idle;
+mod range;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
+pub(crate) use self::garbage::needless_ranges;
+pub(crate) use self::range::pick_range;
+use crate::engine::key::Seq;
+use crate::engine::ranges::RangeDeletes;
 use crate::engine::table::TableMeta;
 use crate::engine::version::LEVELS;
-use crate::engine::version::shape::{Levels, Range, bytes, hull, overlapping, range, sublevels};
+use crate::engine::version::shape::{
+    Levels, Range, bytes, connected, hull, overlapping, range, sublevels,
+};
 
 const LAST: usize = LEVELS - 1;
 /// Each level may hold this many times the one above.
@@ -23,47 +43,99 @@ const FANOUT: u64 = 10;
 /// An output is cut where it would overlap more than this many tables' worth of the level below
 /// its own: the merge of that output will then be small as well.
 pub(crate) const MAX_GRANDPARENT_TABLES: u64 = 10;
-/// A table of which more than 1 in this many entries is a tombstone is merged down by itself: reads
-/// and scans would walk over graves.
-const TOMBSTONE_SHARE: u64 = 3;
 
-/// Sizes that the policy works with.
+/// All that a decision is made from.
+pub(crate) struct View<'a> {
+    /// The tables there are.
+    pub(crate) levels: Levels<'a>,
+    /// Damaged tables: what would need one of them is not done.
+    pub(crate) untouchable: &'a BTreeSet<u64>,
+    /// The range deletes that tables may need.
+    pub(crate) ranges: &'a RangeDeletes,
+    /// What any reader sees is what one at this number or a later one sees; `Seq::MAX` if there are
+    /// no snapshots.
+    pub(crate) oldest_snapshot: Seq,
+    /// The time, in milliseconds since the Unix epoch.
+    pub(crate) now_ms: u64,
+    /// Whether nothing was flushed for a while, so that a merge need not wait for more.
+    pub(crate) idle: bool,
+}
+
+impl<'a> View<'a> {
+    /// All tables with their levels, level 0 first.
+    fn tables(&self) -> impl Iterator<Item = (usize, &'a TableMeta)> {
+        let levels = self.levels.iter().enumerate();
+        levels.flat_map(|(level, tables)| tables.iter().map(move |table| (level, *table)))
+    }
+}
+
+/// What decides about merges.
+pub(crate) trait CompactionPolicy: Send + Sync {
+    /// The most urgent job, or `None` if everything is in shape.
+    fn pick(&self, view: &View<'_>) -> Option<Plan>;
+
+    /// When `pick` may come to another answer though nothing but the time changes, in milliseconds
+    /// since the Unix epoch.
+    fn next_look_ms(&self, view: &View<'_>) -> Option<u64>;
+}
+
+/// A job to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Ids of the tables that it takes from the database.
+    pub(crate) inputs: BTreeSet<u64>,
+    /// The level that the outcome goes to; without meaning for [`Work::Drop`].
+    pub(crate) output_level: usize,
+    /// Whether no table below the output can hold an older version of a key, so that tombstones may
+    /// go.
+    pub(crate) drop_tombstones: bool,
+    /// What is done to the inputs.
+    pub(crate) work: Work,
+}
+
+/// What a plan does to its inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// They are merged into new tables.
+    Merge,
+    /// They are one table that overlaps nothing: it only changes its level.
+    Move,
+    /// They hold nothing that anybody sees: they are removed.
+    Drop,
+}
+
+/// Leveled compaction, by the sizes given here.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Policy {
+pub(crate) struct Leveled {
     /// Sublevels of level 0 that start a merge.
     pub(crate) level0_sublevels: usize,
     /// Size of an output table in bytes.
     pub(crate) table_bytes: u64,
 }
 
-/// A merge to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Plan {
-    /// Ids of the tables to merge, or to move if `is_move`.
-    pub(crate) inputs: BTreeSet<u64>,
-    /// The level that the outcome goes to.
-    pub(crate) output_level: usize,
-    /// Whether no table below the output can hold an older version of a key, so that tombstones may
-    /// go.
-    pub(crate) drop_tombstones: bool,
-    /// Whether the inputs are one table that overlaps nothing: it only changes its level.
-    pub(crate) is_move: bool,
+impl CompactionPolicy for Leveled {
+    /// First what only gives room, then what keeps the shape, then garbage; at rest, what saves
+    /// space.
+    fn pick(&self, view: &View<'_>) -> Option<Plan> {
+        let base = self.base_level(&view.levels);
+        garbage::drop_covered(view)
+            .or_else(|| self.pick_by_size(view, base))
+            .or_else(|| garbage::pick(view))
+            .or_else(|| view.idle.then(|| idle::pick(view, base)).flatten())
+    }
+
+    fn next_look_ms(&self, view: &View<'_>) -> Option<u64> {
+        let times = view.tables().map(|(_, table)| table.reclaim_ms);
+        times.filter(|time| *time > view.now_ms && *time < u64::MAX).min()
+    }
 }
 
-impl Policy {
-    /// The most urgent merge, or `None` if everything is in shape. `untouchable` tables are damaged:
-    /// what would need one of them is not merged.
-    pub(crate) fn pick(&self, levels: &Levels<'_>, untouchable: &BTreeSet<u64>) -> Option<Plan> {
-        let base = self.base_level(levels);
-        let mut urgencies = self.urgencies(levels, base);
+impl Leveled {
+    fn pick_by_size(&self, view: &View<'_>, base: usize) -> Option<Plan> {
+        let mut urgencies = self.urgencies(&view.levels, base);
         urgencies.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let by_size = urgencies.iter().filter(|(score, _)| *score >= 1.0).filter_map(
-            |(_, level)| match level {
-                0 => plan_level0(levels, base, untouchable),
-                level => plan_level(levels, *level, untouchable),
-            },
-        );
-        by_size.chain(plan_tombstones(levels, untouchable)).next()
+        let mut due = urgencies.into_iter().filter(|(score, _)| *score >= 1.0);
+        due.find_map(|(_, level)| plan_level(view, level, base))
     }
 
     /// How far each level is over its target, 1 being just at it.
@@ -102,22 +174,20 @@ impl Policy {
     }
 }
 
-/// The merge of everything into the last level, or `None` if it is all there, and so clean.
-pub(crate) fn pick_everything(levels: &Levels<'_>, untouchable: &BTreeSet<u64>) -> Option<Plan> {
-    let upper: Vec<&TableMeta> = levels[..LAST].iter().flatten().copied().collect();
-    let hull = hull(&upper)?;
-    let below = overlapping(&levels[LAST], hull);
-    Plan::merge(levels, upper.into_iter().chain(below), LAST, untouchable)
+/// The merge of everything into the last level, or `None` if it is all there and clean.
+pub(crate) fn pick_everything(view: &View<'_>) -> Option<Plan> {
+    pick_range(view, &[], None)
 }
 
 impl Plan {
-    /// A plan over `inputs`, unless one of them must not be touched.
+    /// A plan over `inputs`, unless one of them must not be touched. Of the output level, they hold
+    /// all tables that overlap their hull.
     fn merge<'a>(
-        levels: &Levels<'_>,
+        view: &View<'_>,
         inputs: impl Iterator<Item = &'a TableMeta>,
         output_level: usize,
-        untouchable: &BTreeSet<u64>,
     ) -> Option<Plan> {
+        let levels = &view.levels;
         let inputs: Vec<&TableMeta> = inputs.collect();
         let hull = hull(&inputs)?;
         let deeper = levels.iter().skip(output_level + 1);
@@ -128,62 +198,55 @@ impl Plan {
             && (inputs[0].tombstones == 0 || !drop_tombstones)
             && grandparent_bytes(levels, output_level, hull)
                 <= MAX_GRANDPARENT_TABLES * inputs[0].bytes;
-        ids.is_disjoint(untouchable).then_some(Plan {
+        let work = if is_move { Work::Move } else { Work::Merge };
+        ids.is_disjoint(view.untouchable).then_some(Plan {
             inputs: ids,
             output_level,
             drop_tombstones,
-            is_move,
+            work,
         })
+    }
+}
+
+/// Brings something of a level down: level 0 into the base, another level into the next.
+fn plan_level(view: &View<'_>, level: usize, base: usize) -> Option<Plan> {
+    match level {
+        0 => plan_level0(view, base),
+        level => plan_cheapest(view, level),
     }
 }
 
 /// Merges the oldest table of level 0, all that overlap it there, and what they overlap in the base.
 /// Tables that are older than one which is merged down, and overlap it, must come along: their
-/// versions are older.
-fn plan_level0(levels: &Levels<'_>, base: usize, untouchable: &BTreeSet<u64>) -> Option<Plan> {
-    let mut inputs: Vec<&TableMeta> = vec![levels[0].last()?];
-    loop {
-        let hull = hull(&inputs)?;
-        let grown: Vec<&TableMeta> = overlapping(&levels[0], hull).collect();
-        if grown.len() == inputs.len() {
-            let below = overlapping(&levels[base], hull);
-            return Plan::merge(levels, inputs.into_iter().chain(below), base, untouchable);
-        }
-        inputs = grown;
-    }
+/// versions are older. Behind damage, the next oldest is tried.
+fn plan_level0(view: &View<'_>, base: usize) -> Option<Plan> {
+    let level0 = &view.levels[0];
+    level0.iter().rev().find_map(|oldest| {
+        let group = connected(level0, &[oldest]);
+        let below = overlapping(&view.levels[base], hull(&group)?);
+        Plan::merge(view, group.into_iter().chain(below), base)
+    })
 }
 
 /// Merges the table of a level that overlaps the least below, in proportion to its size.
-fn plan_level(levels: &Levels<'_>, level: usize, untouchable: &BTreeSet<u64>) -> Option<Plan> {
-    let below = &levels[level + 1];
+fn plan_cheapest(view: &View<'_>, level: usize) -> Option<Plan> {
+    let below = &view.levels[level + 1];
     let cost = |table: &TableMeta| {
         let overlap: u64 = overlapping(below, range(table)).map(|other| other.bytes).sum();
         ratio(overlap, table.bytes)
     };
     let mut tables: Vec<(f64, &TableMeta)> =
-        levels[level].iter().map(|table| (cost(table), *table)).collect();
+        view.levels[level].iter().map(|table| (cost(table), *table)).collect();
     tables.sort_by(|a, b| a.0.total_cmp(&b.0));
-    tables.into_iter().find_map(|(_, table)| {
-        let inputs = std::iter::once(table).chain(overlapping(below, range(table)));
-        Plan::merge(levels, inputs, level + 1, untouchable)
-    })
+    tables.into_iter().find_map(|(_, table)| plan_table(view, level, table))
 }
 
-/// Merges the table with the greatest share of tombstones, if that is too great. In the last level
-/// it is rewritten.
-fn plan_tombstones(levels: &Levels<'_>, untouchable: &BTreeSet<u64>) -> Option<Plan> {
-    let mut tables: Vec<(f64, usize, &TableMeta)> = (1..LEVELS)
-        .flat_map(|level| levels[level].iter().map(move |table| (level, *table)))
-        .filter(|(_, table)| table.tombstones * TOMBSTONE_SHARE > table.entries)
-        .map(|(level, table)| (ratio(table.tombstones, table.entries), level, table))
-        .collect();
-    tables.sort_by(|a, b| b.0.total_cmp(&a.0));
-    tables.into_iter().find_map(|(_, level, table)| {
-        let output_level = (level + 1).min(LAST);
-        let below = overlapping(&levels[output_level], range(table));
-        let below = below.filter(|other| other.id != table.id);
-        Plan::merge(levels, std::iter::once(table).chain(below), output_level, untouchable)
-    })
+/// Merges one table of a level below level 0 into the next. In the last level it is rewritten.
+fn plan_table(view: &View<'_>, level: usize, table: &TableMeta) -> Option<Plan> {
+    let output_level = (level + 1).min(LAST);
+    let below = overlapping(&view.levels[output_level], range(table));
+    let below = below.filter(|other| other.id != table.id);
+    Plan::merge(view, std::iter::once(table).chain(below), output_level)
 }
 
 /// The bytes of the level below the output that a range overlaps.
@@ -201,6 +264,3 @@ fn ratio(a: u64, b: u64) -> f64 {
         (a, b) => a as f64 / b as f64,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -34,6 +34,19 @@ pub(crate) fn overlapping<'a>(
     tables.iter().copied().filter(move |table| overlap(range(table), with))
 }
 
+/// Some tables of a level, and all that overlap them there, also by way of others.
+pub(crate) fn connected<'a>(level: &[&'a TableMeta], from: &[&'a TableMeta]) -> Vec<&'a TableMeta> {
+    let mut group = from.to_vec();
+    while let Some(hull) = hull(&group) {
+        let grown: Vec<&TableMeta> = overlapping(level, hull).collect();
+        if grown.len() == group.len() {
+            break;
+        }
+        group = grown;
+    }
+    group
+}
+
 /// Size of all tables together.
 pub(crate) fn bytes(tables: &[&TableMeta]) -> u64 {
     tables.iter().map(|table| table.bytes).sum()
