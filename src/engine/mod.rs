@@ -40,6 +40,7 @@ mod key;
 mod memory;
 mod memtable;
 mod options;
+mod pacing;
 mod ranges;
 mod recovery;
 mod stats;
