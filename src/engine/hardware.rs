@@ -1,6 +1,6 @@
 //! Hints to processor and kernel about memory: faster or without effect, never another answer.
 //!
-//! The only unsafe code of the engine. Both hints matter because a lookup in a large memtable is two
+//! Unsafe because they take pointers. Both hints matter because a lookup in a large memtable is two
 //! visits to places that are in no cache: measured on a virtual machine, they are 70 % of the time
 //! of a pipelined GET.
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::journal::GroupBuffer;
 use super::key::{Kind, Seq};
 use super::memtable::{Found, Memtable};
+use super::ranges::RangeDelete;
 use super::version::Version;
 use super::wal::encode_write;
 
@@ -46,7 +47,8 @@ impl Memory {
         }
     }
 
-    /// The newest version of `key` within `snapshot` in memory.
+    /// The newest that memory says of `key` within `snapshot`, by a version of its own or by a range
+    /// delete. Numbers only grow from memtable to memtable, so the first that says anything decides.
     pub(crate) fn get(&self, key: &[u8], snapshot: Seq) -> Option<Found<'_>> {
         let frozen = self.immutables.iter().rev().map(Arc::as_ref);
         let mut memtables = std::iter::once(&self.active).chain(frozen);
@@ -58,28 +60,81 @@ impl Memory {
         self.active.has_room(key_bytes, value_bytes) || self.immutables.len() < MAX_IMMUTABLES
     }
 
+    /// Whether a batch of so many entries, whose keys and values add up to `bytes`, has a memtable to
+    /// go to as a whole.
+    pub(crate) fn has_room_for(&self, entries: usize, bytes: usize) -> bool {
+        self.active.has_room_for(entries, bytes)
+            || self.active.is_empty()
+            || self.immutables.len() < MAX_IMMUTABLES
+    }
+
+    /// Makes room for such a batch in the active memtable, however large it is: none is frozen while
+    /// it is applied then. Only with more range deletes than a memtable takes it may still be.
+    /// Returns whether a memtable was frozen for it.
+    pub(crate) fn freeze_for(&mut self, entries: usize, bytes: usize) -> bool {
+        if self.active.has_room_for(entries, bytes) {
+            return false;
+        }
+        self.replace_active(Memtable::with_room(self.memtable_bytes, entries, bytes))
+    }
+
     /// Applies and stages a write. Returns its number, and whether a memtable was frozen for it.
     pub(crate) fn apply(&mut self, kind: Kind, key: &[u8], value: &[u8]) -> (Seq, bool) {
-        let freeze = !self.active.has_room(key.len(), value.len());
-        if freeze {
-            self.freeze();
-        }
+        let freeze = self.freeze_if_full(key.len(), value.len());
         self.last_seq += 1;
         self.active.insert(key, self.last_seq, kind, value);
         self.staged.push(|out| encode_write(out, kind, key, value));
         (self.last_seq, freeze)
     }
 
+    /// As [`Memory::apply`], for the deletion of the keys from `start` up to before `end`, up to the
+    /// last if that is empty.
+    pub(crate) fn apply_range(&mut self, start: &[u8], end: &[u8]) -> (Seq, bool) {
+        let freeze = self.freeze_if_full(start.len(), end.len());
+        self.last_seq += 1;
+        let (start, end) = (start.to_vec(), end.to_vec());
+        self.staged.push(|out| encode_write(out, Kind::DeleteRange, &start, &end));
+        self.active.delete_range(RangeDelete { start, end, seq: self.last_seq });
+        (self.last_seq, freeze)
+    }
+
+    /// Stages a record that does nothing but take a number, and returns that.
+    pub(crate) fn apply_nothing(&mut self) -> Seq {
+        self.last_seq += 1;
+        self.active.skip(self.last_seq);
+        self.staged.push(|out| encode_write(out, Kind::Nothing, b"", b""));
+        self.last_seq
+    }
+
+    fn freeze_if_full(&mut self, key_bytes: usize, value_bytes: usize) -> bool {
+        let is_full = !self.active.has_room(key_bytes, value_bytes);
+        if is_full {
+            self.freeze();
+        }
+        is_full
+    }
+
     /// Starts a new active memtable; the old one waits for its flush.
     pub(crate) fn freeze(&mut self) {
-        let full = std::mem::replace(&mut self.active, Memtable::new(self.memtable_bytes));
-        self.immutables.push_back(Arc::new(full));
+        self.replace_active(Memtable::new(self.memtable_bytes));
+    }
+
+    /// Starts `next`. The old memtable waits for its flush unless nothing is in it; returns whether
+    /// it does.
+    fn replace_active(&mut self, next: Memtable) -> bool {
+        let old = std::mem::replace(&mut self.active, next);
+        let is_frozen = !old.is_empty();
+        if is_frozen {
+            self.immutables.push_back(Arc::new(old));
+        }
+        is_frozen
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::iter::testing::Random;
 
     #[test]
     fn a_lookup_meets_the_newest_memtable_first() {
@@ -94,5 +149,91 @@ mod tests {
         }
         let found = memory.get(b"key", 2);
         assert_eq!(found.map(|found| found.value), Some(&b"2"[..]), "within a snapshot");
+    }
+
+    /// What a list of operations says of `key`: the newest that is about it.
+    fn naive<'a>(
+        history: &'a [(Seq, Kind, Vec<u8>, Vec<u8>)],
+        key: &[u8],
+        snapshot: Seq,
+    ) -> Option<Found<'a>> {
+        let (seq, kind, _, value) = history.iter().rev().find(|(seq, kind, start, end)| {
+            let range = RangeDelete { start: start.clone(), end: end.clone(), seq: *seq };
+            let is_about =
+                if *kind == Kind::DeleteRange { range.covers(key) } else { start == key };
+            *seq <= snapshot && is_about
+        })?;
+        let value = if *kind == Kind::DeleteRange { b"" } else { &value[..] };
+        Some(Found { seq: *seq, kind: *kind, value })
+    }
+
+    #[test]
+    fn lookups_heed_range_deletes_as_a_list_would() {
+        for seed in 1..200 {
+            let mut random = Random(seed);
+            let mut memory = Memory::new(Version::empty(), 0, 1 << 12);
+            let mut history = Vec::new();
+            for _ in 0..random.below(80) {
+                let (a, b) = (random.below(9) as u8, random.below(9) as u8);
+                let (key, end) = (vec![a.min(b)], if b == 8 { vec![] } else { vec![a.max(b) + 1] });
+                let (kind, value) = match random.below(6) {
+                    0 => (Kind::DeleteRange, end),
+                    1 => (Kind::Delete, Vec::new()),
+                    2 => (Kind::Nothing, Vec::new()),
+                    3 | 4 => (Kind::Put, vec![b; 9]),
+                    _ => {
+                        memory.freeze();
+                        continue;
+                    }
+                };
+                let seq = match kind {
+                    Kind::DeleteRange => memory.apply_range(&key, &value).0,
+                    Kind::Nothing => memory.apply_nothing(),
+                    _ => memory.apply(kind, &key, &value).0,
+                };
+                if kind != Kind::Nothing {
+                    history.push((seq, kind, key, value));
+                }
+            }
+            for (key, snapshot) in (0..10).flat_map(|key| (0..90).map(move |seq| ([key], seq))) {
+                let expected = naive(&history, &key, snapshot);
+                assert_eq!(memory.get(&key, snapshot), expected, "seed {seed}, {key:?}");
+            }
+            assert_eq!(memory.staged.is_empty(), memory.last_seq == 0);
+        }
+    }
+
+    #[test]
+    fn a_batch_larger_than_a_memtable_goes_into_one_as_a_whole() {
+        let mut memory = Memory::new(Version::empty(), 0, 1 << 12);
+        let batch = |memory: &mut Memory, entries: u64, value_bytes: usize| {
+            let froze = memory.freeze_for(entries as usize, entries as usize * (8 + value_bytes));
+            let waiting = memory.immutables.len();
+            for number in 0..entries {
+                assert!(!memory.apply(Kind::Put, &number.to_be_bytes(), &vec![1; value_bytes]).1);
+            }
+            assert_eq!(memory.immutables.len(), waiting);
+            froze
+        };
+        assert!(!batch(&mut memory, 5_000, 10), "an empty memtable is replaced, not frozen");
+        assert_eq!(memory.active.entry_count(), 5_000);
+        assert!(batch(&mut memory, 3, 1 << 20), "it is full");
+        assert!(batch(&mut memory, 10, 10), "a large one is not taken for empty");
+        assert!(!batch(&mut memory, 10, 10), "what fits goes where it is");
+        assert!(!memory.has_room_for(1, 1 << 20) && memory.has_room_for(1, 100));
+        assert_eq!(memory.immutables.len(), MAX_IMMUTABLES);
+    }
+
+    #[test]
+    fn nothing_and_range_deletes_are_something_to_flush() {
+        let mut memory = Memory::new(Version::empty(), 7, 1 << 12);
+        memory.freeze();
+        assert!(memory.immutables.is_empty());
+        assert_eq!(memory.apply_nothing(), 8);
+        memory.freeze();
+        assert_eq!(memory.apply_range(b"a", b""), (9, false));
+        memory.freeze();
+        let last: Vec<Seq> = memory.immutables.iter().map(|memtable| memtable.last_seq()).collect();
+        assert_eq!(last, [8, 9]);
     }
 }

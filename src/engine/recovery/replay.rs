@@ -6,9 +6,10 @@ use super::{Directory, Recovery, TornTail};
 use crate::engine::error::{Error, Result};
 use crate::engine::filename::{self, CURRENT};
 use crate::engine::journal::{self, Ending, Header, Journal, Purpose};
-use crate::engine::key::Seq;
+use crate::engine::key::{Kind, Seq};
 use crate::engine::memtable::Memtable;
 use crate::engine::options::Options;
+use crate::engine::ranges::RangeDelete;
 use crate::engine::storage::Storage;
 use crate::engine::table::{BlockCache, Table};
 use crate::engine::version::TableRef;
@@ -203,13 +204,20 @@ impl Found {
     }
 
     fn insert(&mut self, seq: Seq, write: &Write<'_>, options: &Options) {
+        self.recovery.writes += 1;
+        if write.kind == Kind::Nothing {
+            return;
+        }
         let room = |memtable: &Memtable| memtable.has_room(write.key.len(), write.value.len());
         if !self.memtables.last().is_some_and(room) {
             self.memtables.push(Memtable::new(options.memtable_bytes()));
         }
-        if let Some(memtable) = self.memtables.last_mut() {
+        let Some(memtable) = self.memtables.last_mut() else { return };
+        if write.kind == Kind::DeleteRange {
+            let (start, end) = (write.key.to_vec(), write.value.to_vec());
+            memtable.delete_range(RangeDelete { start, end, seq });
+        } else {
             memtable.insert(write.key, seq, write.kind, write.value);
-            self.recovery.writes += 1;
         }
     }
 
@@ -287,5 +295,26 @@ mod tests {
         assert!(!continues(&found, |header| header.first_group += 1));
         assert!(!continues(&found, |header| header.previous_end += 4096));
         assert!(!continues(&found, |header| header.previous_crc ^= 1));
+    }
+
+    #[test]
+    fn range_deletes_are_replayed_and_nothing_only_counts() {
+        let mut found = Found::default();
+        let writes: [(Kind, &[u8], &[u8]); 4] = [
+            (Kind::Nothing, b"", b""),
+            (Kind::Put, b"b", b"1"),
+            (Kind::DeleteRange, b"a", b"c"),
+            (Kind::Put, b"c", b"2"),
+        ];
+        for (seq, (kind, key, value)) in (1..).zip(writes) {
+            found.insert(seq, &Write { kind, key, value }, &Options::default());
+            assert_eq!(found.memtables.len(), usize::from(seq > 1), "nothing needs no memtable");
+        }
+        let memtable = &found.memtables[0];
+        let get = |key, snapshot| memtable.get(key, snapshot).map(|found| (found.seq, found.kind));
+        assert_eq!(get(b"b", 2), Some((2, Kind::Put)));
+        assert_eq!(get(b"b", 4), Some((3, Kind::DeleteRange)));
+        assert_eq!(get(b"c", 4), Some((4, Kind::Put)));
+        assert_eq!((found.recovery.writes, memtable.last_seq()), (4, 4));
     }
 }

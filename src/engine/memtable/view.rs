@@ -1,0 +1,116 @@
+//! A memtable at one moment, to be scanned without any lock.
+//!
+//! A view costs a few counters, however large the memtable is: it shares the chunks and remembers
+//! how far they were filled. It shows exactly what had been inserted when it was made, however many
+//! inserts follow. It keeps the memory of its memtable, also past the flush.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::chunk::Filled;
+use super::order::{Order, Run};
+use crate::engine::error::Result;
+use crate::engine::iter::{Direction, Entry, EntryIter};
+use crate::engine::ranges::RangeDeletes;
+
+/// What a memtable held at one moment.
+#[derive(Clone)]
+pub(crate) struct MemtableView {
+    pub(super) chunks: Vec<Filled>,
+    /// The chunk that was not complete.
+    pub(super) tail: usize,
+    pub(super) order: Arc<Order>,
+    pub(super) ranges: Arc<RangeDeletes>,
+}
+
+impl MemtableView {
+    /// Walks over all versions of keys from `start` up to before `end`; merged they are in order.
+    /// The first scan sorts what was inserted since the last of any view: do it outside of locks.
+    pub(crate) fn scan(
+        &self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        direction: Direction,
+    ) -> Vec<MemtableScan> {
+        let far_end: Option<Arc<[u8]>> = match direction {
+            Direction::Forward => end.map(Arc::from),
+            Direction::Backward => Some(Arc::from(start)),
+        };
+        let scan = |(number, run): (usize, Arc<Run>)| {
+            let rest = match direction {
+                Direction::Forward => run.count_before(start)..run.len(),
+                Direction::Backward => 0..end.map_or(run.len(), |end| run.count_before(end)),
+            };
+            let (filled_bytes, far_end) = (self.chunks[number].len(), far_end.clone());
+            MemtableScan { run, filled_bytes, rest, far_end, direction, offset: 0 }
+        };
+        self.order.runs(&self.chunks, self.tail).into_iter().map(scan).collect()
+    }
+
+    /// The range deletes.
+    pub(crate) fn ranges(&self) -> &Arc<RangeDeletes> {
+        &self.ranges
+    }
+}
+
+/// A walk over the versions of one run that a view shows; made by [`MemtableView::scan`].
+pub(crate) struct MemtableScan {
+    run: Arc<Run>,
+    /// What starts at or past this offset was inserted after the view was made.
+    filled_bytes: usize,
+    /// The places in the run that are to come.
+    rest: Range<usize>,
+    /// Where the walk ends: forward before this key, backward behind the versions of this one.
+    far_end: Option<Arc<[u8]>>,
+    direction: Direction,
+    /// Where the current version starts.
+    offset: usize,
+}
+
+impl MemtableScan {
+    /// The place in the run of the next version. Starts loading the one behind it.
+    fn next(&mut self) -> Option<usize> {
+        match self.direction {
+            Direction::Forward => {
+                self.run.prefetch(self.rest.start + 1);
+                self.rest.next()
+            }
+            Direction::Backward => {
+                self.run.prefetch(self.rest.end.wrapping_sub(2));
+                self.rest.next_back()
+            }
+        }
+    }
+
+    /// Whether the current version is of a key past the far end.
+    fn is_past_end(&self) -> bool {
+        let Some(far_end) = &self.far_end else { return false };
+        let key = self.run.record(self.offset).key;
+        match self.direction {
+            Direction::Forward => key >= &**far_end,
+            Direction::Backward => key < &**far_end,
+        }
+    }
+}
+
+impl EntryIter for MemtableScan {
+    fn advance(&mut self) -> Result<bool> {
+        while let Some(at) = self.next() {
+            self.offset = self.run.offset(at);
+            if self.offset >= self.filled_bytes {
+                continue;
+            }
+            if self.is_past_end() {
+                self.rest = 0..0;
+                return Ok(false);
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn entry(&self) -> Entry<'_> {
+        let record = self.run.record(self.offset);
+        Entry { key: record.key, seq: record.seq, kind: record.kind(), value: record.value }
+    }
+}
