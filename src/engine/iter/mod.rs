@@ -26,7 +26,26 @@ pub(crate) struct Entry<'a> {
     pub(crate) value: &'a [u8],
 }
 
-/// Entries in order (key, then newest first).
+/// Which way a walk goes. Backward is the exact reverse of forward: the largest key first, and
+/// within a key the oldest version first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// In the order of entries.
+    Forward,
+    /// In the reverse order.
+    Backward,
+}
+
+/// A range of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ScanRange<'a> {
+    /// The first key that belongs to it; the empty one comes before all others.
+    pub(crate) start: &'a [u8],
+    /// The first key behind it that does not; `None` is behind the last key.
+    pub(crate) end: Option<&'a [u8]>,
+}
+
+/// Entries in order (key, then newest first), or in the reverse of it where it says so.
 pub(crate) trait EntryIter {
     /// Moves to the next entry (the first, on the first call); false at the end, and ever after.
     ///
