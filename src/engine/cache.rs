@@ -3,8 +3,8 @@
 //! A key is a file's id and an offset in it. Ids are never used twice and tables never change, so an
 //! entry cannot become wrong: those of removed tables are simply never asked for again, and age out.
 //! Sharded, and scan-resistant (Clock-PRO beside S3-FIFO, crate `quick_cache`): a block has to be
-//! asked for twice before it displaces one that is in use. Only point reads come here; walks over
-//! whole tables have a read-ahead of their own and would but wash the cache out.
+//! asked for twice before it displaces one that is in use. Point reads and the beginnings of scans come
+//! here; long walks have a read-ahead of their own and would but wash the cache out.
 //!
 //! What a reader holds stays valid after its eviction, and is then not counted any more. Hashing is
 //! without a random seed, so that a simulated run is a function of its own seed; nobody chooses the
@@ -82,6 +82,11 @@ impl<B: Weigh> BlockCache<B> {
 
     pub(crate) fn get(&self, key: BlockKey) -> Option<Arc<B>> {
         self.blocks.get(&key)
+    }
+
+    /// As [`BlockCache::get`], but it counts neither as a use of the block nor in the figures.
+    pub(crate) fn peek(&self, key: BlockKey) -> Option<Arc<B>> {
+        self.blocks.peek(&key)
     }
 
     /// Keeps `block`, unless it is too large for a shard.

@@ -2,9 +2,14 @@
 //!
 //! An entry leaves out the bytes that its key shares with the key before; every sixteenth leaves
 //! out none, and its offset is listed at the block's end, so that a search can begin there. Reading
-//! checks every length; what does not fit is told, not guessed. There are two ways to read: a
-//! [`BlockCursor`] walks, puts keys together again and checks their order as well; [`Block::find`]
-//! searches for one key, and compares it with entries as they stand, copying nothing.
+//! checks every length; what does not fit is told, not guessed. There are three ways to read: a
+//! [`BlockCursor`] walks, puts keys together again and checks their order as well; a
+//! [`BackwardCursor`] does so from the end; [`Block::find`] searches for one key, and compares it
+//! with entries as they stand, copying nothing.
+
+mod backward;
+
+pub(super) use self::backward::BackwardCursor;
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -130,7 +135,7 @@ impl Block {
         self.bytes.get(range).unwrap_or_default()
     }
 
-    /// The offset of a restart point; one that there is not lies behind all entries.
+    /// The offset of the restart point of this number, which is less than their count.
     fn restart(&self, at: usize) -> usize {
         get_u32(&self.bytes, self.entries_end + 4 * at)
             .map_or(self.entries_end, |restart| restart as usize)
@@ -143,7 +148,7 @@ impl Block {
 
     /// The first entry that does not come before `target`.
     pub(super) fn find(&self, target: (&[u8], Seq)) -> Decoded<Option<Found>> {
-        let mut at = self.restart_before(target)?;
+        let mut at = self.restart(self.restart_before(target)?);
         let mut passed = Passed::default();
         while at < self.entries_end {
             let entry = self.parse(at)?;
@@ -157,7 +162,7 @@ impl Block {
         Ok(None)
     }
 
-    /// The offset of the last restart point whose entry comes before `target`, or of the first.
+    /// The number of the last restart point whose entry comes before `target`, or 0.
     fn restart_before(&self, target: (&[u8], Seq)) -> Decoded<usize> {
         let (mut low, mut high) = (0, self.restarts);
         while high - low > 1 {
@@ -171,7 +176,7 @@ impl Block {
                 _ => high = middle,
             }
         }
-        Ok(self.restart(low))
+        Ok(low)
     }
 }
 
@@ -188,6 +193,7 @@ const CUT_OFF: &str = "an entry is cut off";
 const NOT_A_START: &str = "a restart point is not the start of a key";
 const SHARES_TOO_MUCH: &str = "a key shares more bytes than there are";
 const UNKNOWN_KIND: &str = "an entry is of an unknown kind";
+const OUT_OF_ORDER: &str = "entries are out of order";
 
 /// What a search found.
 #[derive(Debug, PartialEq, Eq)]
@@ -309,6 +315,20 @@ impl BlockCursor {
         self.next = 0;
     }
 
+    /// Moves to the first entry of `block` that does not come before `target`, wherever it was; false
+    /// if there is none.
+    pub(super) fn seek(&mut self, block: &Block, target: (&[u8], Seq)) -> Decoded<bool> {
+        self.next = block.restart(block.restart_before(target)?);
+        self.has_last = false;
+        self.key.clear();
+        while self.advance(block)? {
+            if compare_entries(self.position(), target).is_ge() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Moves to the next entry; false at the block's end.
     pub(super) fn advance(&mut self, block: &Block) -> Decoded<bool> {
         if self.next == block.entries_end {
@@ -325,7 +345,7 @@ impl BlockCursor {
         // Both keys begin with the shared bytes: what follows them decides.
         let last = (rest, self.seq);
         if self.has_last && compare_entries(last, (entry.suffix, entry.seq)) != Ordering::Less {
-            return Err("entries are out of order");
+            return Err(OUT_OF_ORDER);
         }
         self.key.truncate(entry.shared);
         self.key.extend_from_slice(entry.suffix);

@@ -5,6 +5,8 @@
 //! A block that would not shrink by an eighth is stored as it is: reading it would cost time for
 //! nothing.
 
+use std::cell::RefCell;
+
 use lz4_flex::block::{
     CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
 };
@@ -56,12 +58,18 @@ impl Compression {
 pub(super) struct Compressor {
     kind: Compression,
     lz4: CompressTable,
+    zstd: Option<zstd::bulk::Compressor<'static>>,
     scratch: Vec<u8>,
 }
 
 impl Compressor {
     pub(super) fn new(kind: Compression) -> Self {
-        Compressor { kind, lz4: CompressTable::default(), scratch: Vec::new() }
+        let zstd = match kind {
+            // Without one, blocks are stored as they are.
+            Compression::Zstd => zstd::bulk::Compressor::new(ZSTD_LEVEL).ok(),
+            Compression::None | Compression::Lz4 => None,
+        };
+        Compressor { kind, lz4: CompressTable::default(), zstd, scratch: Vec::new() }
     }
 
     /// The block as it is to be stored, and how that is compressed.
@@ -88,7 +96,8 @@ impl Compressor {
             }
             Compression::Zstd => {
                 self.scratch.resize(block.len(), 0);
-                zstd::bulk::compress_to_buffer(block, &mut self.scratch, ZSTD_LEVEL).ok()
+                let zstd = self.zstd.as_mut()?;
+                zstd.compress_to_buffer(block, self.scratch.as_mut_slice()).ok()
             }
         }
     }
@@ -110,9 +119,25 @@ pub(super) fn decompress(kind: Compression, stored: &[u8]) -> Decoded<Vec<u8>> {
     let written = if is_lz4 {
         decompress_into(compressed, &mut block).ok()
     } else {
-        zstd::bulk::decompress_to_buffer(compressed, &mut block).ok()
+        unzstd(compressed, &mut block)
     };
     if written == Some(block.len()) { Ok(block) } else { Err(MISFIT) }
+}
+
+thread_local! {
+    /// What Zstandard decompresses with. Making one takes as long as several blocks; it is kept.
+    static UNZSTD: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Decompresses a frame into `block`, and returns how long it was.
+fn unzstd(compressed: &[u8], block: &mut [u8]) -> Option<usize> {
+    UNZSTD.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(kept) => kept,
+            none => none.insert(zstd::bulk::Decompressor::new().ok()?),
+        };
+        decompressor.decompress_to_buffer(compressed, block).ok()
+    })
 }
 
 #[cfg(test)]

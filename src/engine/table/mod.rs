@@ -7,21 +7,25 @@
 //! Lengths are held against the file's own before anything is allocated for them.
 //!
 //! Data blocks are compressed. Lookups go through the block cache, whose blocks were verified on
-//! their way in; walks over whole tables go past it, in large reads.
+//! their way in; walks over whole tables, and scans that turn out long, go past it, in large reads.
 //!
 //! Rejected: trusting bytes of a file because they were right before (disks decay as well), and a
 //! checksum per file only (a read of one key would have to believe).
 
+mod backward;
 mod block;
 mod builder;
 mod compression;
 mod filter;
 mod format;
+mod forward;
 mod iter;
 mod reader;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod value;
+mod window;
 
 use super::key::{Kind, Seq};
 
@@ -30,6 +34,7 @@ pub(crate) use self::builder::TableBuilder;
 pub use self::compression::Compression;
 pub(crate) use self::filter::KeyHash;
 pub(crate) use self::reader::Table;
+pub(crate) use self::scan::TableScan;
 pub use self::value::Value;
 
 /// The cache that tables read their blocks through.

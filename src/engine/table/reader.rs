@@ -17,11 +17,12 @@ use super::compression::decompress;
 use super::filter::{Filter, KeyHash};
 use super::format::{Decoded, FOOTER_BYTES, Footer, Handle, Properties, check_block};
 use super::iter::TableIter;
+use super::scan::TableScan;
 use super::{BlockCache, Read, ReadMode, TableMeta, Value, Version};
 use crate::engine::cache::Weigh;
 use crate::engine::error::{Error, Result};
 use crate::engine::filename;
-use crate::engine::iter::EntryIter;
+use crate::engine::iter::{Direction, EntryIter, ScanRange};
 use crate::engine::key::Seq;
 use crate::engine::storage::{File, Storage};
 
@@ -149,6 +150,11 @@ impl Table {
         TableIter::new(Arc::clone(self))
     }
 
+    /// The entries with keys in `range`, in `direction`. Reads nothing yet.
+    pub(crate) fn scan(self: &Arc<Self>, range: ScanRange<'_>, direction: Direction) -> TableScan {
+        TableScan::new(Arc::clone(self), range, direction)
+    }
+
     /// Reads the whole file and checks everything that can be: every checksum, the order, the
     /// counts, the filter and the file's checksum in the manifest.
     ///
@@ -250,7 +256,8 @@ impl Table {
         self.handle(index, cursor.entry(index).value)
     }
 
-    fn handle(&self, index: &Block, value: &[u8]) -> Result<Handle> {
+    /// Reads a block reference out of `index`.
+    pub(super) fn handle(&self, index: &Block, value: &[u8]) -> Result<Handle> {
         Handle::decode(value)
             .ok_or_else(|| self.damage(index.offset, "an index entry is not a block's place"))
     }
@@ -259,10 +266,27 @@ impl Table {
         Error::corrupt(&self.name, offset, what)
     }
 
-    /// As [`Table::read_stored_block`], waiting for the device.
-    pub(super) fn read_block_blocking(&self, handle: Handle) -> Result<Block> {
-        match self.read_stored_block(handle, ReadMode::Blocking)? {
-            Read::Done(block) => Ok(block),
+    /// Reads a block past the cache, waiting for the device.
+    pub(super) fn read_past_cache(&self, handle: Handle) -> Result<Arc<Block>> {
+        let read = self.read_stored_block(handle, ReadMode::Blocking)?;
+        self.waited(read, handle).map(Arc::new)
+    }
+
+    /// Reads a block through the cache, waiting for the device.
+    pub(super) fn read_through_cache(&self, handle: Handle) -> Result<Arc<Block>> {
+        let read = self.read_block(handle, ReadMode::Blocking)?;
+        self.waited(read, handle)
+    }
+
+    /// The block at `handle` if the cache holds it. To the cache that is no use of it.
+    pub(super) fn peek_block(&self, handle: Handle) -> Option<Arc<Block>> {
+        self.cache.peek((self.meta.id, handle.offset))
+    }
+
+    /// What a read that was allowed to wait came to.
+    fn waited<T>(&self, read: Read<T>, handle: Handle) -> Result<T> {
+        match read {
+            Read::Done(done) => Ok(done),
             Read::WouldBlock => Err(self.source().io(handle.offset, ErrorKind::WouldBlock.into())),
         }
     }

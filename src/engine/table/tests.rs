@@ -13,23 +13,24 @@ use crate::engine::key::compare_entries;
 use crate::engine::storage::Storage;
 use crate::engine::storage::sim::{FaultKind, SimStorage, Survival, Times};
 
-const ID: u64 = 12;
+pub(super) const ID: u64 = 12;
 
-fn put(key: &str, seq: Seq, value: &str) -> Owned {
+pub(super) fn put(key: &str, seq: Seq, value: &str) -> Owned {
     (key.as_bytes().to_vec(), seq, Kind::Put, value.as_bytes().to_vec())
 }
 
-fn delete(key: &str, seq: Seq) -> Owned {
+pub(super) fn delete(key: &str, seq: Seq) -> Owned {
     (key.as_bytes().to_vec(), seq, Kind::Delete, Vec::new())
 }
 
-const COMPRESSIONS: [Compression; 3] = [Compression::None, Compression::Lz4, Compression::Zstd];
+pub(super) const COMPRESSIONS: [Compression; 3] =
+    [Compression::None, Compression::Lz4, Compression::Zstd];
 
-fn build(storage: &SimStorage, id: u64, entries: &[Owned]) -> TableMeta {
+pub(super) fn build(storage: &SimStorage, id: u64, entries: &[Owned]) -> TableMeta {
     build_as(Compression::None, storage, id, entries)
 }
 
-fn build_as(
+pub(super) fn build_as(
     compression: Compression,
     storage: &SimStorage,
     id: u64,
@@ -43,15 +44,15 @@ fn build_as(
 }
 
 /// A small cache: what damage tests read must come from the file.
-fn open(storage: &SimStorage, meta: &TableMeta) -> Result<Table> {
+pub(super) fn open(storage: &SimStorage, meta: &TableMeta) -> Result<Table> {
     Table::open(storage, meta, &Arc::new(BlockCache::new(64 << 10)))
 }
 
-fn built(entries: &[Owned]) -> (SimStorage, Arc<Table>) {
+pub(super) fn built(entries: &[Owned]) -> (SimStorage, Arc<Table>) {
     built_as(Compression::None, entries)
 }
 
-fn built_as(compression: Compression, entries: &[Owned]) -> (SimStorage, Arc<Table>) {
+pub(super) fn built_as(compression: Compression, entries: &[Owned]) -> (SimStorage, Arc<Table>) {
     let storage = SimStorage::new(1);
     let meta = build_as(compression, &storage, ID, entries);
     let table = open(&storage, &meta).unwrap();
@@ -59,7 +60,7 @@ fn built_as(compression: Compression, entries: &[Owned]) -> (SimStorage, Arc<Tab
 }
 
 /// Entries with many versions of few keys, long values among short ones.
-fn random_entries(seed: u64, count: u64, keys: u64) -> Vec<Owned> {
+pub(super) fn random_entries(seed: u64, count: u64, keys: u64) -> Vec<Owned> {
     let mut random = Random(seed);
     let mut entries: Vec<Owned> = (1..=count)
         .map(|seq| {
@@ -463,13 +464,13 @@ fn truncate_everywhere(compression: Compression) {
 }
 
 /// Offset and size of each block of the example table, in the order of `docs/format.md`.
-const EXAMPLE_BLOCKS: [(usize, usize); 5] =
+pub(super) const EXAMPLE_BLOCKS: [(usize, usize); 5] =
     [(0, 0x29), (0x2e, 0x16), (0x49, 0x42), (0x90, 0x90), (0x125, 0x16)];
-const INDEX_BLOCK: usize = 1;
-const TOP_INDEX: usize = 4;
+pub(super) const INDEX_BLOCK: usize = 1;
+pub(super) const TOP_INDEX: usize = 4;
 
 /// Replaces a byte of a block of the example table and makes the block's checksum right again.
-fn forge(bytes: &[u8], block: usize, at: usize, byte: u8) -> Vec<u8> {
+pub(super) fn forge(bytes: &[u8], block: usize, at: usize, byte: u8) -> Vec<u8> {
     let (offset, size) = EXAMPLE_BLOCKS[block];
     let mut forged = bytes[offset..offset + size].to_vec();
     forged[at] = byte;
@@ -557,7 +558,7 @@ fn a_missing_file_is_an_io_error() {
 }
 
 /// The table in `docs/format.md`.
-fn example() -> Vec<Owned> {
+pub(super) fn example() -> Vec<Owned> {
     vec![put("apple", 3, "red"), put("apple", 1, "green"), delete("apricot", 2)]
 }
 
