@@ -66,7 +66,7 @@ impl<T: Deref<Target = Table>> EntryIter for TableIter<T> {
     }
 
     fn entry(&self) -> Entry<'_> {
-        self.walk.entry()
+        self.table.seen(self.walk.entry())
     }
 }
 

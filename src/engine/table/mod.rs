@@ -76,6 +76,20 @@ pub(crate) struct TableMeta {
     pub(crate) checksum: u32,
 }
 
+impl TableMeta {
+    /// Gives all entries of a table the number `seq`, which is not 0. All of them must have been
+    /// written with number 0, and so each key once.
+    pub(crate) fn assign(self, seq: Seq) -> Self {
+        TableMeta { min_seq: seq, max_seq: seq, assigned_seq: seq, ..self }
+    }
+
+    /// The number of an entry, of which the file says `stored`.
+    #[inline]
+    fn seq_of(&self, stored: Seq) -> Seq {
+        if self.assigned_seq == 0 { stored } else { self.assigned_seq }
+    }
+}
+
 /// Whether a read may wait for the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadMode {

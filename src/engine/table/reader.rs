@@ -22,7 +22,7 @@ use super::{BlockCache, Read, ReadMode, TableMeta, Value, Version};
 use crate::engine::cache::Weigh;
 use crate::engine::error::{Error, Result};
 use crate::engine::filename;
-use crate::engine::iter::{Direction, EntryIter, ScanRange};
+use crate::engine::iter::{Direction, Entry, EntryIter, ScanRange};
 use crate::engine::key::Seq;
 use crate::engine::storage::{File, Storage};
 
@@ -85,9 +85,8 @@ impl Table {
         let source = Source { file: &*file, name: &name, id: meta.id, bytes: meta.bytes };
         let footer = source.footer()?;
         let properties = source.decode(footer.properties, Properties::decode)?;
-        if let Err(what) = compare(&properties, meta) {
-            return Err(Error::corrupt(&name, footer.properties.offset, what));
-        }
+        let properties = compare(properties, meta)
+            .map_err(|what| Error::corrupt(&name, footer.properties.offset, what))?;
         let filter = source.decode(footer.filter, Filter::decode)?;
         let offset = footer.top_index.offset;
         let top_index =
@@ -128,6 +127,7 @@ impl Table {
         if snapshot < self.meta.min_seq || !self.may_contain(key, hash) {
             return Ok(Read::Done(None));
         }
+        // Where the number was assigned the file says 0, which is not newer than the snapshot either.
         // A block belongs to the last entry it holds, so the first block not before the key's
         // version holds it, or nobody does; versions that straddle blocks need no second look.
         let Some(handle) = self.find_block(&self.top_index, key, snapshot)? else {
@@ -256,6 +256,12 @@ impl Table {
         self.handle(index, cursor.entry(index).value)
     }
 
+    /// An entry of this table as its readers see it.
+    #[inline]
+    pub(super) fn seen<'a>(&self, entry: Entry<'a>) -> Entry<'a> {
+        Entry { seq: self.meta.seq_of(entry.seq), ..entry }
+    }
+
     /// Reads a block reference out of `index`.
     pub(super) fn handle(&self, index: &Block, value: &[u8]) -> Result<Handle> {
         Handle::decode(value)
@@ -313,7 +319,7 @@ impl Table {
         let Some(found) = self.decoded(&data, data.find((key, seq)))? else {
             return Err(self.damage(data.offset, INDEX_DISAGREES));
         };
-        let (seq, kind) = (found.seq, found.kind);
+        let (seq, kind) = (self.meta.seq_of(found.seq), found.kind);
         let version = || Version { seq, kind, value: Value::pinned(data, found.value) };
         Ok(found.is_key.then(version))
     }
@@ -322,14 +328,22 @@ impl Table {
 /// An index entry names a last entry that its block does not end with.
 pub(super) const INDEX_DISAGREES: &str = "the block does not end where the index says";
 
-fn compare(properties: &Properties, meta: &TableMeta) -> Decoded<()> {
+/// The properties as readers see them, if they are those that the manifest tells of.
+fn compare(mut properties: Properties, meta: &TableMeta) -> Decoded<Properties> {
+    if meta.assigned_seq != 0 {
+        let written = (properties.min_seq, properties.max_seq);
+        if written != (0, 0) {
+            return Err("the table's entries had numbers before the manifest gave them one");
+        }
+        (properties.min_seq, properties.max_seq) = (meta.assigned_seq, meta.assigned_seq);
+    }
     let counts = (properties.entry_count, properties.tombstone_count);
     let seqs = (properties.min_seq, properties.max_seq);
     let keys = (&properties.smallest_key, &properties.largest_key);
     let agree = counts == (meta.entries, meta.tombstones)
         && seqs == (meta.min_seq, meta.max_seq)
         && keys == (&meta.smallest, &meta.largest);
-    if agree { Ok(()) } else { Err("the table's properties are not those in the manifest") }
+    agree.then_some(properties).ok_or("the table's properties are not those in the manifest")
 }
 
 /// A file that is expected to be a certain table.

@@ -128,10 +128,10 @@ impl EntryIter for TableScan {
 
     #[inline]
     fn entry(&self) -> Entry<'_> {
-        match &self.walk {
+        self.table.seen(match &self.walk {
             Walk::Forward(walk) => walk.entry(),
             Walk::Backward(walk) => walk.entry(),
-        }
+        })
     }
 }
 

@@ -3,6 +3,8 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+mod assigned;
+
 use super::*;
 use crate::engine::documented::documented;
 use crate::engine::error::{Error, Result};
