@@ -281,3 +281,16 @@ fn writes_go_on_whatever_the_merges_do() {
     pacer.merged(now, 1 << 30, Duration::ZERO, 1000);
     assert!(pacer.rate(now).is_finite());
 }
+
+#[test]
+fn close_to_the_hard_limit_nothing_is_expected_of_a_merge() {
+    let mut pacer = Pacer::new(LEVEL0_TABLES, HARD);
+    pacer.set_sublevels(SECOND, 20);
+    pacer.merged(2 * SECOND, 10 << 20, SECOND, 10);
+    for (sublevels, at_most) in [(20, 1.0), (22, 0.25), (24, 1.0 / SPAN)] {
+        pacer.set_sublevels(3 * SECOND, sublevels);
+        // The merge of the 10 that were left is overdue.
+        let share = pacer.rate(9 * SECOND) / as_f64(10 << 20);
+        assert!(share <= at_most * 1.001, "{share} of the merges' rate at {sublevels}");
+    }
+}
