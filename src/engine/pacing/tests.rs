@@ -50,6 +50,10 @@ fn time_for(bytes: usize, rate: usize) -> Duration {
     Duration::from_secs_f64(as_f64(bytes) / as_f64(rate))
 }
 
+fn between(start: Duration, end: Duration) -> Duration {
+    end.checked_sub(start).unwrap()
+}
+
 impl Simulation {
     fn new(world: World) -> Self {
         Simulation {
@@ -75,7 +79,7 @@ impl Simulation {
             self.merge = None;
             self.sublevels -= taken;
             let bytes = (taken * MEMTABLE_BYTES) as u64;
-            self.pacer.merged(end, bytes, end - start, self.sublevels);
+            self.pacer.merged(end, bytes, between(start, end), self.sublevels);
             self.start_merge(end);
         }
     }
@@ -95,8 +99,8 @@ impl Simulation {
             self.stopped += LATENESS;
         }
         while let Pace::WaitUntil(time) = self.pacer.admit(|| self.now, self.world.write_bytes) {
-            self.longest_wait = self.longest_wait.max(time - self.now);
-            self.pass(time - self.now + LATENESS);
+            self.longest_wait = self.longest_wait.max(between(self.now, time));
+            self.pass(between(self.now, time) + LATENESS);
         }
         self.waits += usize::from(self.now > start);
         self.pass(time_for(self.world.write_bytes, self.world.writer));
@@ -129,7 +133,7 @@ impl Simulation {
         let rate = |_| {
             let before = (self.admitted, self.now);
             self.write_for(SECOND);
-            let time = (self.now - before.1).as_secs_f64();
+            let time = between(before.1, self.now).as_secs_f64();
             as_f64(self.admitted - before.0) / time / drain
         };
         (0..seconds).map(rate).collect()
@@ -254,11 +258,11 @@ fn a_huge_write_is_paid_for_in_short_waits() {
     let rate = pacer.rate(now);
     assert_eq!(pacer.admit(|| now, 32 << 20), Pace::Go);
     while let Pace::WaitUntil(time) = pacer.admit(|| now, 1) {
-        assert!(time > now && time - now <= MAX_QUANTUM);
+        assert!(between(now, time) <= MAX_QUANTUM && time > now);
         now = time;
     }
     let due = as_f64(32 << 20) / rate;
-    let waited = (now - SECOND).as_secs_f64();
+    let waited = between(SECOND, now).as_secs_f64();
     assert!((due - 0.1..due + 0.1).contains(&waited), "{waited} for {due}");
 }
 
@@ -276,4 +280,17 @@ fn writes_go_on_whatever_the_merges_do() {
     assert!(now < 3 * SECOND, "at the lowest rate");
     pacer.merged(now, 1 << 30, Duration::ZERO, 1000);
     assert!(pacer.rate(now).is_finite());
+}
+
+#[test]
+fn close_to_the_hard_limit_nothing_is_expected_of_a_merge() {
+    let mut pacer = Pacer::new(LEVEL0_TABLES, HARD);
+    pacer.set_sublevels(SECOND, 20);
+    pacer.merged(2 * SECOND, 10 << 20, SECOND, 10);
+    for (sublevels, at_most) in [(20, 1.0), (22, 0.25), (24, 1.0 / SPAN)] {
+        pacer.set_sublevels(3 * SECOND, sublevels);
+        // The merge of the 10 that were left is overdue.
+        let share = pacer.rate(9 * SECOND) / as_f64(10 << 20);
+        assert!(share <= at_most * 1.001, "{share} of the merges' rate at {sublevels}");
+    }
 }
