@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::error::{Error, Result};
 use super::journal::GroupBuffer;
+use super::journal::format::group_bytes;
 use super::key::Seq;
 use super::options::{Clock, Durability};
 use super::sync::{Signal, lock, wait, wait_for};
@@ -26,9 +27,13 @@ const BUFFER_KEEP_BYTES: usize = 2 * GROUP_SOFT_LIMIT_BYTES;
 /// Complete segments beyond which the memtable is flushed though it is not full: small groups take
 /// up more log than memory, and recovery reads all of the log.
 const MANY_SEGMENTS: usize = 8;
+/// Pending bytes at which the log thread is woken for writes that nobody waits for.
+const LAZY_GROUP_BYTES: usize = 256 << 10;
+/// How long such writes may wait for more, in milliseconds.
+const LAZY_GROUP_MS: u64 = 10;
 /// How long the log is idle before its last group is sealed.
 const SEAL_AFTER_MS: u64 = 50;
-/// How long a write may stay unsynced under `Durability::EverySecond`.
+/// How long a write may stay unsynced, unless that is left to the operating system.
 const SYNC_AFTER_MS: u64 = 1_000;
 
 /// A segment that is complete: it may go once everything up to `last_seq` is in tables.
@@ -45,7 +50,10 @@ pub(crate) struct Segment {
 pub(crate) struct LogStats {
     pub(crate) segments: usize,
     pub(crate) groups: u64,
+    /// Of payloads.
     pub(crate) bytes: u64,
+    /// Of whole groups, as they are written.
+    pub(crate) written_bytes: u64,
 }
 
 /// What may be added to the log.
@@ -65,10 +73,39 @@ impl Capacity {
         let small = waiting == 0 || waiting + bytes <= GROUP_SOFT_LIMIT_BYTES;
         small && staged + bytes <= self.payload_limit
     }
+
+    /// Whether it is for want of a prepared segment that they do not.
+    pub(crate) fn lacks_segment(&self, staged: usize, bytes: usize) -> bool {
+        staged + bytes > self.payload_limit
+    }
+}
+
+/// What is done about submitted writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// The log thread commits and syncs them.
+    Now,
+    /// The caller is about to: see [`Commit::commit_in_place`].
+    Quiet,
+    /// The log thread commits them when some have gathered, and syncs them when it likes.
+    Lazy,
+}
+
+/// What somebody waits for, of what is pending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Wanted {
+    /// Nothing: it may wait for more.
+    Nothing,
+    /// That it is committed.
+    Commit,
+    /// That it is committed and synced.
+    Sync,
 }
 
 struct Queue {
     pending: GroupBuffer,
+    /// What is to become of it.
+    wanted: Wanted,
     pending_first: Seq,
     /// An empty buffer to swap in.
     spare_buffer: GroupBuffer,
@@ -82,6 +119,7 @@ struct Queue {
     asleep: bool,
     groups: u64,
     bytes: u64,
+    written_bytes: u64,
 }
 
 /// A group on its way to the log.
@@ -89,6 +127,7 @@ struct Taken {
     buffer: GroupBuffer,
     first_seq: Seq,
     last_seq: Seq,
+    sync: bool,
     rotate_to: Option<Spare>,
 }
 
@@ -98,6 +137,8 @@ pub(crate) struct Commit {
     work: Condvar,
     wal: Mutex<Wal>,
     durable: AtomicU64,
+    /// The last write that is to survive a power cut: who shows a later one promises nothing.
+    promised: AtomicU64,
     /// Whether there is something to sync or seal once the log is idle.
     untidy: AtomicBool,
     last_commit_ms: AtomicU64,
@@ -123,6 +164,7 @@ impl Commit {
         room.rotate();
         let queue = Queue {
             pending: GroupBuffer::new(),
+            wanted: Wanted::Nothing,
             pending_first: last_seq + 1,
             spare_buffer: GroupBuffer::new(),
             last_submitted: last_seq,
@@ -134,12 +176,14 @@ impl Commit {
             asleep: false,
             groups: 0,
             bytes: 0,
+            written_bytes: 0,
         };
         Commit {
             queue: Mutex::new(queue),
             work: Condvar::new(),
             wal: Mutex::new(wal),
             durable: AtomicU64::new(last_seq),
+            promised: AtomicU64::new(last_seq),
             untidy: AtomicBool::new(false),
             last_commit_ms: AtomicU64::new(0),
             last_sync_ms: AtomicU64::new(0),
@@ -179,18 +223,18 @@ impl Commit {
     }
 
     /// Puts writes with the numbers `first..=last` into the next group; `staged` is left empty.
-    /// They must have been admitted. Unless `quietly`, the log thread is woken. Returns whether the
-    /// segments need the background's attention.
+    /// They must have been admitted. Returns whether the segments need the background's attention.
     pub(crate) fn submit(
         &self,
         staged: &mut GroupBuffer,
         first: Seq,
         last: Seq,
-        quietly: bool,
+        urgency: Urgency,
     ) -> bool {
         let mut queue = lock(&self.queue);
         debug_assert_eq!(queue.last_submitted + 1, first, "sequence numbers have no gaps");
-        if queue.pending.is_empty() {
+        let was_empty = queue.pending.is_empty();
+        if was_empty {
             std::mem::swap(&mut queue.pending, staged);
             queue.pending_first = first;
         } else {
@@ -199,10 +243,31 @@ impl Commit {
         staged.clear(BUFFER_KEEP_BYTES);
         queue.last_submitted = last;
         let attention = queue.spares.is_empty() || queue.complete.len() >= MANY_SEGMENTS;
-        if !quietly {
+        let wake = match urgency {
+            Urgency::Now => true,
+            Urgency::Quiet => false,
+            // The first one starts the time that they may wait.
+            Urgency::Lazy => was_empty || queue.pending.len() >= LAZY_GROUP_BYTES,
+        };
+        if urgency != Urgency::Lazy {
+            queue.wanted = Wanted::Sync;
+            self.promised.store(last, Ordering::Release);
+        } else if wake && !was_empty {
+            queue.wanted = queue.wanted.max(Wanted::Commit);
+        }
+        if wake {
             self.wake(queue);
         }
         attention
+    }
+
+    /// Has what is pending committed without waiting for more.
+    fn hurry(&self) {
+        let mut queue = lock(&self.queue);
+        if !queue.pending.is_empty() && queue.wanted == Wanted::Nothing {
+            queue.wanted = Wanted::Commit;
+            self.wake(queue);
+        }
     }
 
     /// Wakes the log thread if it sleeps; it looks at the queue before it goes to sleep.
@@ -244,9 +309,34 @@ impl Commit {
             if in_place {
                 self.commit_in_place();
             } else {
-                self.signal.wait_past(epoch);
+                self.hurry();
+                self.signal.wait_past(epoch, None);
             }
         }
+    }
+
+    /// Blocks until the version `seq` may be shown: at once, if whoever wrote it asked for no sync.
+    ///
+    /// # Errors
+    /// As [`Commit::wait_durable`].
+    pub(crate) fn wait_to_show(&self, seq: Seq, in_place: bool) -> Result<()> {
+        self.wait_durable(seq.min(self.promised.load(Ordering::Acquire)), in_place)
+    }
+
+    /// Commits and syncs everything submitted.
+    ///
+    /// # Errors
+    /// `Failed`.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let mut wal = lock(&self.wal);
+        self.commit_pending(&mut wal);
+        self.check()?;
+        if !wal.is_synced()
+            && let Err(cause) = wal.sync()
+        {
+            self.fail(cause);
+        }
+        self.check()
     }
 
     /// Seals and syncs the log, with everything submitted in it.
@@ -291,7 +381,12 @@ impl Commit {
     pub(crate) fn stats(&self) -> LogStats {
         let queue = lock(&self.queue);
         let segments = queue.complete.len() + 1 + queue.spares.len();
-        LogStats { segments, groups: queue.groups, bytes: queue.bytes }
+        LogStats {
+            segments,
+            groups: queue.groups,
+            bytes: queue.bytes,
+            written_bytes: queue.written_bytes,
+        }
     }
 
     /// The log thread: commits what gathers until [`Commit::stop`], then seals.
@@ -317,11 +412,13 @@ impl Commit {
 
     fn wait_for_work(&self) -> Option<Work> {
         let mut queue = lock(&self.queue);
+        let mut waited_for_more = false;
         loop {
             if self.failed.get().is_some() {
                 return None;
             }
-            if !queue.pending.is_empty() {
+            let is_due = queue.wanted > Wanted::Nothing || queue.stopping || waited_for_more;
+            if !queue.pending.is_empty() && is_due {
                 return Some(Work::Commit);
             }
             if queue.stopping {
@@ -331,12 +428,16 @@ impl Commit {
                 return Some(Work::Tidy);
             }
             let timed = self.untidy.load(Ordering::Acquire) && self.durability != Durability::Os;
+            let lazy = !queue.pending.is_empty();
             queue.asleep = true;
-            queue = if timed {
+            queue = if lazy {
+                wait_for(&self.work, queue, Duration::from_millis(LAZY_GROUP_MS))
+            } else if timed {
                 wait_for(&self.work, queue, Duration::from_millis(SEAL_AFTER_MS))
             } else {
                 wait(&self.work, queue)
             };
+            waited_for_more = lazy;
         }
     }
 
@@ -411,7 +512,7 @@ impl Commit {
         wal.append(taken.first_seq, now, &mut taken.buffer)?;
         let since_sync = now.abs_diff(self.last_sync_ms.load(Ordering::Relaxed));
         let sync_now = match self.durability {
-            Durability::Always => true,
+            Durability::Always => taken.sync || since_sync >= SYNC_AFTER_MS,
             Durability::EverySecond => since_sync >= SYNC_AFTER_MS,
             Durability::Os => false,
         };
@@ -479,8 +580,10 @@ impl Queue {
         let buffer = std::mem::replace(&mut self.pending, free);
         self.groups += 1;
         self.bytes += payload_bytes as u64;
+        self.written_bytes += group_bytes(payload_bytes) as u64;
         let (first_seq, last_seq) = (self.pending_first, self.last_submitted);
-        Ok(Some(Taken { buffer, first_seq, last_seq, rotate_to }))
+        let sync = std::mem::replace(&mut self.wanted, Wanted::Nothing) == Wanted::Sync;
+        Ok(Some(Taken { buffer, first_seq, last_seq, sync, rotate_to }))
     }
 
     /// Takes a segment to change to. There is one, for what is pending was admitted.

@@ -1,51 +1,116 @@
-//! The engine's public face: opening, sessions, lookups, waiting for durability.
+//! The engine's public face: opening, reading, writing, closing.
 //!
-//! A write is applied to the memtable and staged for the log in one step under the memory lock, so
-//! that memory and log hold the same history in the same order. Whoever shows what a lookup found
-//! must wait until its sequence number is durable; `get` does so itself.
+//! Everything here is a thin layer over sessions (see `session`), reads (`read`, `scan`), and the
+//! background; the rules are theirs.
 
-use std::sync::{Arc, Mutex, RwLock, RwLockWriteGuard};
+use std::path::Path;
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use super::background::Background;
-use super::commit::{Capacity, Commit};
+use super::background::{Background, Job};
+use super::batch::{Batch, expiring};
+use super::commit::Commit;
 use super::error::{Error, Result};
+use super::event::Event;
 use super::health::{Faults, Health};
-use super::key::{Kind, MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq, live};
+use super::ingest::Ingest;
+use super::key::{Kind, Seq};
 use super::memory::Memory;
 use super::options::{Environment, Options, Scheduling};
+use super::range::KeyRange;
+use super::read::Record;
 use super::recovery::{self, Recovery};
+use super::scan::Scan;
+use super::session::{Admission, Lookup, Session};
+use super::snapshot::{Snapshot, Snapshots};
+use super::stalls::Stall;
 use super::stats::{Counters, Stats};
-use super::sync::{Signal, lock, read, write};
-use super::table::{BlockCache, Read, ReadMode, Value};
+use super::sync::{Signal, lock};
+use super::table::{Tables, Value};
 use super::ticket::Ticket;
-use super::version::Version;
 use super::version::set::VersionSet;
-use super::wal::{RECORD_OVERHEAD_BYTES, Room};
 
-/// A handle to an open database. Clones are cheap and share it. When the last one is dropped
-/// without [`Engine::close`], submitted writes are committed and the threads stop; memtables are
-/// not flushed, so the next open replays the log.
+/// A handle to an open database, for any number of threads. Clones are cheap and share it. When the
+/// last one is dropped without [`Engine::close`], submitted writes are committed and the threads
+/// stop; memtables are not flushed, so the next open replays the log.
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) inner: Arc<Inner>,
     _threads: Arc<Threads>,
 }
 
-/// What all parts of an engine share. Lock order: `set`, `memory`, the log, the commit queue.
+/// What all parts of an engine share. Lock order: `background`, `set`, `memory`, the log, the commit
+/// queue; the others are held for nothing else.
 pub(crate) struct Inner {
     pub(crate) environment: Environment,
     pub(crate) options: Options,
     pub(crate) memory: RwLock<Memory>,
-    pub(crate) cache: Arc<BlockCache>,
+    pub(crate) tables: Arc<Tables>,
     pub(crate) commit: Commit,
     pub(crate) set: Mutex<VersionSet>,
+    pub(crate) snapshots: Snapshots,
     pub(crate) background: Background,
     pub(crate) faults: Faults,
     pub(crate) counters: Counters,
     pub(crate) signal: Arc<Signal>,
+    /// When a memtable was last flushed.
+    pub(crate) last_flush: Mutex<Option<Instant>>,
+    pub(crate) opened_at: Instant,
     /// The lock of the data directory; taken out on close.
     pub(crate) directory_lock: Mutex<Option<Box<dyn Send + Sync>>>,
+}
+
+/// When a call that writes returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WriteDurability {
+    /// When the write is durable: it survives a power cut (as far as [`Options::durability`] says).
+    #[default]
+    Synced,
+    /// At once. The write is synced with the next group, within milliseconds; [`Engine::sync`] waits
+    /// for that.
+    Grouped,
+    /// At once. The write goes to the operating system within milliseconds, so that it survives the
+    /// end of the process, and is synced within about a second.
+    Unsynced,
+}
+
+/// How a write is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WriteOptions {
+    /// When the call returns.
+    pub durability: WriteDurability,
+}
+
+impl WriteOptions {
+    /// With this durability.
+    pub fn durability(durability: WriteDurability) -> Self {
+        WriteOptions { durability }
+    }
+}
+
+/// What a conditional write expects to find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// No value.
+    Absent,
+    /// The value of this version, as [`Record::version`] told it.
+    Version(Seq),
+}
+
+/// What became of a conditional write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Conditional {
+    /// It was done.
+    Written {
+        /// The new version.
+        version: Seq,
+    },
+    /// It was not: something else is there.
+    Conflict {
+        /// What is there now.
+        current: Option<Record<'static>>,
+    },
 }
 
 impl Engine {
@@ -60,8 +125,13 @@ impl Engine {
             std::io::ErrorKind::WouldBlock => Error::Locked,
             _ => Error::io("use", "the data directory", e),
         })?;
-        let cache = Arc::new(BlockCache::new(options.cache_bytes()));
-        let opened = recovery::open(&environment, &options, &cache)?;
+        let tables = Tables::new(
+            Arc::clone(&environment.storage),
+            options.cache_bytes(),
+            options.max_open_tables,
+        );
+        let tables = Arc::new(tables);
+        let opened = recovery::open(&environment, &options, &tables)?;
         let signal = Arc::new(Signal::default());
         let last_seq = opened.recovery.last_seq;
         let commit = Commit::new(
@@ -76,20 +146,253 @@ impl Engine {
             commit.add_spare(spare);
         }
         let inner = Arc::new(Inner {
-            memory: RwLock::new(Memory::new(opened.version, last_seq, options.memtable_bytes())),
-            cache,
+            memory: RwLock::new(Memory::new(opened.version, last_seq, &options)),
+            tables,
             commit,
             set: Mutex::new(opened.set),
+            snapshots: Snapshots::default(),
             background: Background::default(),
             faults: Faults::default(),
             counters: Counters::default(),
             signal,
+            last_flush: Mutex::default(),
+            opened_at: Instant::now(),
             directory_lock: Mutex::new(Some(directory_lock)),
             environment,
             options,
         });
         let threads = Threads::start(&inner)?;
         Ok((Engine { inner, _threads: Arc::new(threads) }, opened.recovery))
+    }
+
+    /// The value at `key`, or `None`. What is returned is durable: for a version that is not yet,
+    /// this waits, unless whoever wrote it asked for less. A value from a table is not copied: it
+    /// keeps its block in memory.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Io` where the value cannot be read, `Failed` if it may not survive.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Value<'static>>> {
+        Ok(self.get_record(key)?.map(|record| record.value))
+    }
+
+    /// The value at `key` with its version and expiry, or `None`.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub fn get_record(&self, key: &[u8]) -> Result<Option<Record<'static>>> {
+        self.inner.get(key, Seq::MAX)
+    }
+
+    /// The values at all `keys`, in their order, as of one moment.
+    ///
+    /// # Errors
+    /// As [`Engine::get`], for any of them.
+    pub fn multi_get(&self, keys: &[impl AsRef<[u8]>]) -> Result<Vec<Option<Value<'static>>>> {
+        self.inner.multi_get(keys, Seq::MAX)
+    }
+
+    /// Walks over the keys of a range and their values, as of now.
+    pub fn scan(&self, range: impl Into<KeyRange>) -> Scan {
+        Scan::new(&self.inner, range.into(), Seq::MAX)
+    }
+
+    /// The database as of now, for as long as the snapshot is held.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::take(&self.inner)
+    }
+
+    /// Stores `value` at `key`; durable when it returns.
+    ///
+    /// # Errors
+    /// `Size`, `NoSpace`, `Closed`: not written. `Failed`: the outcome is unknown.
+    pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.put_with(key, value, WriteOptions::default())
+    }
+
+    /// Stores `value` at `key`, as durably as asked.
+    ///
+    /// # Errors
+    /// As [`Engine::put`].
+    pub fn put_with(&self, key: &[u8], value: &[u8], options: WriteOptions) -> Result<()> {
+        self.write_one(Kind::Put, key, value, options)
+    }
+
+    /// Stores `value` at `key` until `expires_ms`, in milliseconds since the Unix epoch: from then on
+    /// the key is gone.
+    ///
+    /// # Errors
+    /// As [`Engine::put`].
+    pub fn put_expiring(&self, key: &[u8], value: &[u8], expires_ms: u64) -> Result<()> {
+        let stored = expiring(value, expires_ms);
+        self.write_one(Kind::Expiring, key, &stored, WriteOptions::default())
+    }
+
+    /// Deletes `key`, whether or not it is there; durable when it returns.
+    ///
+    /// # Errors
+    /// As [`Engine::put`].
+    pub fn delete(&self, key: &[u8]) -> Result<()> {
+        self.write_one(Kind::Delete, key, b"", WriteOptions::default())
+    }
+
+    /// Deletes all keys in `range`, at the price of one write, however many there are; durable when
+    /// it returns.
+    ///
+    /// # Errors
+    /// As [`Engine::put`].
+    pub fn delete_range(&self, range: impl Into<KeyRange>) -> Result<()> {
+        let mut batch = Batch::new();
+        batch.delete_range(range);
+        self.write(&batch, WriteOptions::default())
+    }
+
+    /// Does all writes of a batch, or none: for every reader at one moment, and after a crash.
+    ///
+    /// # Errors
+    /// As [`Engine::put`]; `Size` also for a batch that does not fit a log segment.
+    pub fn write(&self, batch: &Batch, options: WriteOptions) -> Result<()> {
+        if batch.is_empty() {
+            return batch.check();
+        }
+        let admit = |session: &mut Session<'_>| session.admit_batch(batch);
+        self.write_admitted(admit, |session| session.write(batch), options)
+    }
+
+    fn write_one(
+        &self,
+        kind: Kind,
+        key: &[u8],
+        stored: &[u8],
+        options: WriteOptions,
+    ) -> Result<()> {
+        let admit = |session: &mut Session<'_>| session.admit_write(kind, key.len(), stored.len());
+        self.write_admitted(admit, |session| session.apply(kind, key, stored), options)
+    }
+
+    /// Writes as soon as that is admitted, and waits as long as asked.
+    fn write_admitted(
+        &self,
+        admit: impl Fn(&mut Session<'_>) -> Admission,
+        apply: impl FnOnce(&mut Session<'_>) -> Seq,
+        options: WriteOptions,
+    ) -> Result<()> {
+        loop {
+            let epoch = self.inner.signal.epoch();
+            let mut session = self.session();
+            match admit(&mut session) {
+                Admission::Ready => {
+                    let seq = apply(&mut session);
+                    return self.finish_write(session, seq, options);
+                }
+                Admission::Refused(error) => return Err(error),
+                Admission::Stalled(stall) => {
+                    drop(session);
+                    self.wait_out(stall, epoch);
+                }
+            }
+        }
+    }
+
+    fn finish_write(&self, session: Session<'_>, seq: Seq, options: WriteOptions) -> Result<()> {
+        match options.durability {
+            WriteDurability::Synced => {
+                session.submit();
+                self.inner.wait_durable(seq)
+            }
+            WriteDurability::Grouped => {
+                session.submit();
+                Ok(())
+            }
+            WriteDurability::Unsynced => {
+                session.submit_unsynced();
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until a write that had to wait at `epoch` may have a chance.
+    fn wait_out(&self, stall: Stall, epoch: u64) {
+        if self.inner.is_manual() {
+            self.inner.commit.commit_in_place();
+            self.inner.run_background();
+        } else {
+            self.inner.signal.wait_past(epoch, stall.retry_after);
+        }
+    }
+
+    /// Stores `value` at `key` if what is there is what is expected; durable when it returns.
+    ///
+    /// ```
+    /// # use chronos::engine::{Conditional, Engine, Environment, Expected, Options};
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let (engine, _) = Engine::open(Environment::disk(directory.path())?, Options::default())?;
+    /// engine.put_if(b"counter", b"0", Expected::Absent)?;
+    /// loop {
+    ///     let record = engine.get_record(b"counter")?.unwrap();
+    ///     let next = (record.value[0] + 1).to_string();
+    ///     let expected = Expected::Version(record.version);
+    ///     match engine.put_if(b"counter", next.as_bytes(), expected)? {
+    ///         Conditional::Written { .. } => break,
+    ///         Conditional::Conflict { .. } => {} // somebody else was faster
+    ///     }
+    /// }
+    /// # engine.close()?;
+    /// # Ok::<(), chronos::engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Engine::put`] and [`Engine::get`].
+    pub fn put_if(&self, key: &[u8], value: &[u8], expected: Expected) -> Result<Conditional> {
+        let mut blocked = None;
+        loop {
+            let epoch = self.inner.signal.epoch();
+            let mut session = self.session();
+            match session.admit(key.len(), value.len()) {
+                Admission::Ready => {}
+                Admission::Refused(error) => return Err(error),
+                Admission::Stalled(stall) => {
+                    drop(session);
+                    self.wait_out(stall, epoch);
+                    continue;
+                }
+            }
+            let (current, seen) = match (session.lookup(key)?, blocked.take()) {
+                (Lookup::Found(record), _) => (Some(record.to_owned()), record.version),
+                (Lookup::Missing { seq }, _) => (None, seq),
+                // Read meanwhile, and nothing has changed since.
+                (Lookup::Deferred(_), Some((read, answer))) if session.confirms(&read, key) => {
+                    (answer, 0)
+                }
+                (Lookup::Deferred(read), _) => {
+                    drop(session);
+                    let answer = read.run()?;
+                    blocked = Some((read, answer));
+                    continue;
+                }
+            };
+            let is_expected = match (expected, &current) {
+                (Expected::Absent, None) => true,
+                (Expected::Version(version), Some(record)) => record.version == version,
+                _ => false,
+            };
+            if !is_expected {
+                drop(session);
+                self.inner.commit.wait_to_show(seen, self.inner.is_manual())?;
+                return Ok(Conditional::Conflict { current });
+            }
+            let version = session.put(key, value);
+            session.submit();
+            self.inner.wait_durable(version)?;
+            return Ok(Conditional::Written { version });
+        }
+    }
+
+    /// Makes everything written so far durable, however it was written.
+    ///
+    /// # Errors
+    /// `Failed`: the outcome is unknown.
+    pub fn sync(&self) -> Result<()> {
+        self.inner.commit.sync()
     }
 
     /// Starts a session: takes the memory lock for a run of lookups and writes.
@@ -115,81 +418,61 @@ impl Engine {
         self.inner.commit.commit_in_place()
     }
 
-    /// The value at `key`, or `None`. What is returned is durable: for a version that is not yet,
-    /// this waits.
-    ///
-    /// # Errors
-    /// `Corrupt` or `Io` where the value cannot be read, `Failed` if it may not survive.
-    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let memory = read(&self.inner.memory);
-        if let Some(found) = memory.get(key, self.inner.readable_seq()) {
-            let live = live(found.kind, found.value, || self.inner.environment.clock.now_ms());
-            let (value, seq) = (live.map(|(value, _)| value.to_vec()), found.seq);
-            drop(memory);
-            self.inner.wait_durable(seq)?;
-            return Ok(value);
-        }
-        let read = self.inner.table_read(&memory.version, key);
-        drop(memory);
-        Ok(read.run()?.map(|value| value.to_vec()))
+    /// Begins to take sorted input straight into tables.
+    pub fn ingest(&self) -> Ingest {
+        Ingest::new(&self.inner)
     }
 
-    /// Stores `value` at `key`; durable when it returns.
-    ///
-    /// # Errors
-    /// `Size`, `NoSpace`, `Closed`: not written. `Failed`: the outcome is unknown.
-    pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.write_one(Kind::Put, key, value)
-    }
-
-    /// Deletes `key`, whether or not it is there; durable when it returns.
-    ///
-    /// # Errors
-    /// As [`Engine::put`].
-    pub fn delete(&self, key: &[u8]) -> Result<()> {
-        self.write_one(Kind::Delete, key, b"")
-    }
-
-    fn write_one(&self, kind: Kind, key: &[u8], value: &[u8]) -> Result<()> {
-        loop {
-            let epoch = self.inner.signal.epoch();
-            let mut session = self.session();
-            match session.admit(key.len(), value.len()) {
-                Admission::Ready => {
-                    let seq = session.apply(kind, key, value);
-                    session.submit();
-                    return self.inner.wait_durable(seq);
-                }
-                Admission::Refused(error) => return Err(error),
-                Admission::Stalled => drop(session),
-            }
-            if self.inner.is_manual() {
-                self.inner.commit.commit_in_place();
-                self.inner.run_background();
-            } else {
-                self.inner.signal.wait_past(epoch);
-            }
-        }
-    }
-
-    /// Starts flushing the memtable and merging all tables into the last level. Reads and writes go
-    /// on meanwhile.
-    pub fn start_compaction(&self) -> Ticket {
-        self.inner.request_compaction()
-    }
-
-    /// Refuses new writes, seals and syncs the log, flushes memtables, stops the threads and gives
-    /// the directory free. Lookups go on working.
-    pub fn start_close(&self) -> Ticket {
-        self.inner.request_close()
+    /// Starts flushing the memtable and merging all tables that hold keys of `range` into the last
+    /// level, without what is deleted, expired or overwritten. Reads and writes go on meanwhile.
+    pub fn start_compaction(&self, range: impl Into<KeyRange>) -> Ticket {
+        self.inner.request(Job::Compact(range.into()))
     }
 
     /// [`Engine::start_compaction`], awaited.
     ///
     /// # Errors
     /// What ended the merge early: `NoSpace`, `Corrupt`, `Io`, `Closed`.
+    pub fn compact_range(&self, range: impl Into<KeyRange>) -> Result<()> {
+        self.start_compaction(range).wait()
+    }
+
+    /// [`Engine::compact_range`] for everything.
+    ///
+    /// # Errors
+    /// As there.
     pub fn compact(&self) -> Result<()> {
-        self.start_compaction().wait()
+        self.compact_range(..)
+    }
+
+    /// Starts writing a copy of the database to the directory `path`, which must be empty or not
+    /// there: the state of this moment, or a later one. On the same file system tables are shared by
+    /// hard links, so that it takes little time and room. Writing goes on meanwhile. The copy opens
+    /// as any database, once the ticket says that it is complete.
+    pub fn start_checkpoint(&self, path: &Path) -> Ticket {
+        match self.inner.environment.storage.directory(path) {
+            Ok(storage) => self.inner.request(Job::Checkpoint(storage, path.to_owned())),
+            Err(e) => {
+                let ticket = Ticket::default();
+                ticket.finish(Err(Error::io("use", "the checkpoint's directory", e)));
+                ticket
+            }
+        }
+    }
+
+    /// [`Engine::start_checkpoint`], awaited.
+    ///
+    /// # Errors
+    /// `InvalidOption` for a directory that is not empty; `Io`, `NoSpace`, `Closed`: the copy is not
+    /// complete and does not open.
+    pub fn checkpoint(&self, path: &Path) -> Result<()> {
+        self.start_checkpoint(path).wait()
+    }
+
+    /// Refuses new writes, seals and syncs the log, flushes memtables, stops the threads and gives
+    /// the directory free. Lookups go on working.
+    pub fn start_close(&self) -> Ticket {
+        self.inner.request_close()
     }
 
     /// [`Engine::start_close`], awaited.
@@ -219,251 +502,29 @@ impl Engine {
     }
 }
 
-/// May a write begin now?
-#[derive(Debug, Clone)]
-pub enum Admission {
-    /// Yes.
-    Ready,
-    /// Not yet: the log, the flush or the merging is behind. Ask again after the next notification.
-    Stalled,
-    /// No, and this is why.
-    Refused(Error),
-}
-
-/// What a lookup found. `seq` is the sequence number of the version, of a tombstone too: the answer
-/// may be shown only once [`Engine::durable_seq`] has reached it. It is 0 if memory held nothing.
-pub enum Lookup<'a> {
-    /// The key has this value.
-    Found {
-        /// The value.
-        value: Value<'a>,
-        /// The version's sequence number.
-        seq: Seq,
-    },
-    /// The key is not there.
-    Missing {
-        /// The tombstone's sequence number, or 0.
-        seq: Seq,
-    },
-    /// The answer needs a read that may block. It is fixed as of now and durable.
-    Deferred(TableRead),
-}
-
-/// A point read over tables, pinned to the version of the tables at which it was looked up.
-pub struct TableRead {
-    inner: Arc<Inner>,
-    version: Arc<Version>,
-    key: Vec<u8>,
-}
-
-impl TableRead {
-    /// Reads, blocking on the disk; for a worker thread.
-    ///
-    /// # Errors
-    /// `Corrupt` or `Io`: never answered as "missing".
-    pub fn run(&self) -> Result<Option<Value<'static>>> {
-        match self.inner.read_tables(&self.version, &self.key, ReadMode::Blocking)? {
-            Read::Done(value) => Ok(value),
-            Read::WouldBlock => {
-                Err(Error::io("read", "a table", std::io::ErrorKind::WouldBlock.into()))
-            }
-        }
-    }
-}
-
-/// A prefetch that has begun: see [`Session::prefetch`].
-#[derive(Debug, Clone, Copy)]
-pub struct Prefetch(u64);
-
-/// Exclusive access to memory for a run of lookups and writes: one lock for many. Writes are visible
-/// to later lookups at once, and reach the log, as one atomic group, when the session is submitted
-/// or dropped. Never hold one while waiting for anything.
-pub struct Session<'e> {
-    inner: &'e Arc<Inner>,
-    memory: RwLockWriteGuard<'e, Memory>,
-    capacity: Capacity,
-    /// Lookups see nothing newer.
-    snapshot: Seq,
-    /// The first sequence number of this session's writes.
-    first_seq: Seq,
-    froze: bool,
-}
-
-impl<'e> Session<'e> {
-    fn begin(inner: &'e Arc<Inner>) -> Self {
-        let memory = write(&inner.memory);
-        Session {
-            capacity: inner.commit.capacity(),
-            snapshot: inner.readable_seq(),
-            first_seq: memory.last_seq + 1,
-            froze: false,
-            inner,
-            memory,
-        }
-    }
-
-    /// Looks `key` up in memtables, then in tables as far as that needs no waiting.
-    ///
-    /// # Errors
-    /// `Corrupt` or `Io`: never answered as missing.
-    pub fn lookup(&self, key: &[u8]) -> Result<Lookup<'_>> {
-        if let Some(found) = self.memory.get(key, self.snapshot) {
-            let seq = found.seq;
-            let now_ms = || self.inner.environment.clock.now_ms();
-            return Ok(match live(found.kind, found.value, now_ms) {
-                Some((value, _)) => Lookup::Found { value: Value::lent(value), seq },
-                None => Lookup::Missing { seq },
-            });
-        }
-        let version = &self.memory.version;
-        Ok(match self.inner.read_tables(version, key, ReadMode::Cached)? {
-            Read::Done(Some(value)) => Lookup::Found { value, seq: 0 },
-            Read::Done(None) => Lookup::Missing { seq: 0 },
-            Read::WouldBlock => Lookup::Deferred(self.inner.table_read(version, key)),
-        })
-    }
-
-    /// Starts fetching into the processor's cache what a lookup or write of `key` touches first. Call
-    /// it for some keys, then [`Session::prefetch_entry`] for each, then do the work: the waits for
-    /// memory overlap. A hint, without effect on any answer.
-    pub fn prefetch(&self, key: &[u8]) -> Prefetch {
-        Prefetch(self.memory.active.prefetch(key))
-    }
-
-    /// The second step of [`Session::prefetch`].
-    pub fn prefetch_entry(&self, started: Prefetch) {
-        self.memory.active.prefetch_entry(started.0);
-    }
-
-    /// Whether one write of this size may begin now. [`Session::put`] and [`Session::delete`] must
-    /// follow a `Ready` for at least their size, in the same session; what is not admitted may find
-    /// no room in the log, which is then lost for good.
-    pub fn admit(&self, key_bytes: usize, value_bytes: usize) -> Admission {
-        if let Err(error) = self.inner.check_size(key_bytes, value_bytes) {
-            return Admission::Refused(error);
-        }
-        if self.memory.closed {
-            return Admission::Refused(Error::Closed);
-        }
-        if let Some(error) = self.inner.refusal() {
-            return Admission::Refused(error);
-        }
-        let record = key_bytes + value_bytes + RECORD_OVERHEAD_BYTES;
-        let staged = self.memory.staged.len();
-        let room = self.capacity.admits(staged, record)
-            && self.memory.has_room(key_bytes, value_bytes)
-            && self.has_room_in_level0();
-        if room { Admission::Ready } else { self.stalled() }
-    }
-
-    /// Writing must not outrun merging; where damage keeps merging from going on, it may.
-    fn has_room_in_level0(&self) -> bool {
-        let sublevels = self.memory.version.sublevels();
-        sublevels < self.inner.options.level0_stop() || self.inner.faults.is_damaged()
-    }
-
-    fn stalled(&self) -> Admission {
-        self.inner.counters.stalls.add(1);
-        self.inner.background.wake();
-        Admission::Stalled
-    }
-
-    /// Stores `value` at `key`. It is durable once [`Engine::durable_seq`] reaches the number
-    /// returned.
-    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Seq {
-        self.apply(Kind::Put, key, value)
-    }
-
-    /// Writes a tombstone for `key`, whether or not it is there.
-    pub fn delete(&mut self, key: &[u8]) -> Seq {
-        self.apply(Kind::Delete, key, b"")
-    }
-
-    fn apply(&mut self, kind: Kind, key: &[u8], value: &[u8]) -> Seq {
-        let (seq, froze) = self.memory.apply(kind, key, value);
-        self.froze |= froze;
-        seq
-    }
-
-    /// Hands what was written to the log thread. Dropping the session does the same.
-    pub fn submit(self) {}
-
-    /// Hands over without waking the log thread: the caller must call [`Engine::commit_in_place`]
-    /// next.
-    pub fn submit_quietly(mut self) {
-        self.hand_over(true);
-    }
-
-    fn hand_over(&mut self, quietly: bool) {
-        let mut wake = std::mem::take(&mut self.froze);
-        if !self.memory.staged.is_empty() {
-            let last = self.memory.last_seq;
-            let first = std::mem::replace(&mut self.first_seq, last + 1);
-            wake |= self.inner.commit.submit(&mut self.memory.staged, first, last, quietly);
-        }
-        if wake {
-            self.inner.background.wake();
-        }
-    }
-}
-
-impl Drop for Session<'_> {
-    fn drop(&mut self) {
-        self.hand_over(false);
-    }
-}
-
 impl Inner {
     pub(crate) fn is_manual(&self) -> bool {
         self.options.scheduling == Scheduling::Manual
+    }
+
+    /// Time since the database was opened, for what must not depend on the wall clock.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.opened_at.elapsed()
     }
 
     pub(crate) fn wait_durable(&self, seq: Seq) -> Result<()> {
         self.commit.wait_durable(seq, self.is_manual())
     }
 
-    /// The newest sequence number that a lookup may see: after a failure of the log, only what is
-    /// known to be durable.
-    fn readable_seq(&self) -> Seq {
-        if self.commit.failure().is_some() { self.commit.durable_seq() } else { Seq::MAX }
-    }
-
-    fn table_read(self: &Arc<Self>, version: &Arc<Version>, key: &[u8]) -> TableRead {
-        TableRead { inner: Arc::clone(self), version: Arc::clone(version), key: key.to_vec() }
-    }
-
-    fn read_tables(
-        &self,
-        version: &Version,
-        key: &[u8],
-        mode: ReadMode,
-    ) -> Result<Read<Option<Value<'static>>>> {
-        let found =
-            version.get(key, Seq::MAX, mode).inspect_err(|error| self.note_damage(error))?;
-        Ok(match found {
-            Read::Done(Some(entry)) => Read::Done((entry.kind == Kind::Put).then_some(entry.value)),
-            Read::Done(None) => Read::Done(None),
-            Read::WouldBlock => Read::WouldBlock,
-        })
-    }
-
-    fn check_size(&self, key_bytes: usize, value_bytes: usize) -> Result<()> {
-        let check = |what, size, min, max| {
-            if (min..=max).contains(&size) {
-                Ok(())
-            } else {
-                Err(Error::Size { what, size, min, max })
-            }
-        };
-        let payload = Room::max_payload(self.options.wal_segment_bytes);
-        let batch = payload.saturating_sub(RECORD_OVERHEAD_BYTES);
-        check("a key", key_bytes, 1, MAX_KEY_BYTES)?;
-        check("a value", value_bytes, 0, MAX_VALUE_BYTES)?;
-        check("a key with its value", key_bytes + value_bytes, 1, batch)
+    /// Tells the listener, if there is one.
+    pub(crate) fn emit(&self, event: impl FnOnce() -> Event) {
+        if let Some(listener) = &self.options.listener {
+            listener.call(&event());
+        }
     }
 
     /// Why writes are refused at the moment.
-    fn refusal(&self) -> Option<Error> {
+    pub(crate) fn refusal(&self) -> Option<Error> {
         if let Some(cause) = self.commit.failure() {
             return Some(Error::Failed(cause.to_string().into()));
         }
@@ -481,6 +542,7 @@ impl Inner {
     pub(crate) fn note_damage(&self, error: &Error) {
         if self.faults.note_damage(error) {
             tracing::error!(%error, "a table is damaged; restore the file and restart");
+            self.emit(|| Event::Fault { cause: error.clone() });
             self.signal.notify();
         }
     }
@@ -497,7 +559,8 @@ impl Threads {
         let threads = Threads { inner: Arc::clone(inner), handles: Mutex::default() };
         if !inner.is_manual() {
             threads.spawn("chronos-wal", |inner| inner.commit.run())?;
-            threads.spawn("chronos-bg", |inner| inner.run_background_thread())?;
+            threads.spawn("chronos-flush", |inner| inner.run_flush_thread())?;
+            threads.spawn("chronos-merge", |inner| inner.run_merge_thread())?;
         }
         Ok(threads)
     }

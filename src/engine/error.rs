@@ -64,6 +64,9 @@ pub enum Error {
         /// The most allowed, in bytes.
         max: usize,
     },
+    /// A key that was to be ingested does not come after the one before it. It was not taken.
+    #[error("the key is not greater than the one before it")]
+    OutOfOrder,
     /// The database has been closed.
     #[error("the database is closed")]
     Closed,
@@ -81,6 +84,19 @@ impl Error {
     /// Damage in `file` at `offset`.
     pub(crate) fn corrupt(file: &str, offset: u64, what: impl Into<String>) -> Self {
         Error::Corrupt { file: file.to_owned(), offset, what: what.into() }
+    }
+
+    /// Whether the cause is that the process, or the system, has too many files open, which can pass
+    /// by itself.
+    pub fn is_out_of_descriptors(&self) -> bool {
+        /// ENFILE and EMFILE of the systems that have them.
+        const TOO_MANY: [i32; 2] = [23, 24];
+        match self {
+            Error::Io { source, .. } => {
+                source.raw_os_error().is_some_and(|code| TOO_MANY.contains(&code))
+            }
+            _ => false,
+        }
     }
 
     /// Whether the cause is a full disk or quota, which can pass by itself.

@@ -61,6 +61,7 @@ pub(crate) struct Faults {
     /// What each write asks, without the lock.
     out_of_space: AtomicBool,
     any_damage: AtomicBool,
+    lacks_descriptors: AtomicBool,
 }
 
 #[derive(Default)]
@@ -102,6 +103,16 @@ impl Faults {
     /// Whether the engine is in NOSPACE.
     pub(crate) fn is_out_of_space(&self) -> bool {
         self.out_of_space.load(Ordering::Acquire)
+    }
+
+    /// Notes whether the process has too many files open for background work to go on.
+    pub(crate) fn set_lacks_descriptors(&self, lacks: bool) {
+        self.lacks_descriptors.store(lacks, Ordering::Relaxed);
+    }
+
+    /// Whether that was so at the last try.
+    pub(crate) fn lacks_descriptors(&self) -> bool {
+        self.lacks_descriptors.load(Ordering::Relaxed)
     }
 
     /// Notes a file that is damaged or cannot be read; returns whether it is news.

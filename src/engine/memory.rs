@@ -5,11 +5,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::batch::Batch;
 use super::journal::GroupBuffer;
 use super::key::{Kind, Seq};
 use super::memtable::{Found, Memtable};
+use super::options::{Options, Scheduling};
+use super::pacing::{Pace, Pacer};
 use super::ranges::RangeDelete;
+use super::stalls::Stalls;
 use super::version::Version;
 use super::wal::encode_write;
 
@@ -30,12 +35,21 @@ pub(crate) struct Memory {
     pub(crate) staged: GroupBuffer,
     /// Whether new writes are refused for good.
     pub(crate) closed: bool,
+    /// Why writers had to wait.
+    pub(crate) stalls: Stalls,
+    /// What slows writers down while merges are behind.
+    pub(crate) level0: Level0,
+    /// Bytes of keys and values written since the database was opened.
+    pub(crate) user_bytes: u64,
     memtable_bytes: usize,
 }
 
 impl Memory {
     /// Nothing in memory over the tables of `version`.
-    pub(crate) fn new(version: Version, last_seq: Seq, memtable_bytes: usize) -> Self {
+    pub(crate) fn new(version: Version, last_seq: Seq, options: &Options) -> Self {
+        let memtable_bytes = options.memtable_bytes();
+        let mut level0 = Level0::new(options);
+        level0.set_sublevels(Duration::ZERO, version.sublevels());
         Memory {
             active: Memtable::new(memtable_bytes),
             immutables: VecDeque::new(),
@@ -43,6 +57,9 @@ impl Memory {
             last_seq,
             staged: GroupBuffer::new(),
             closed: false,
+            stalls: Stalls::default(),
+            level0,
+            user_bytes: 0,
             memtable_bytes,
         }
     }
@@ -50,14 +67,23 @@ impl Memory {
     /// The newest that memory says of `key` within `snapshot`, by a version of its own or by a range
     /// delete. Numbers only grow from memtable to memtable, so the first that says anything decides.
     pub(crate) fn get(&self, key: &[u8], snapshot: Seq) -> Option<Found<'_>> {
+        self.memtables().find_map(|memtable| memtable.get(key, snapshot))
+    }
+
+    /// All memtables, the newest first.
+    pub(crate) fn memtables(&self) -> impl Iterator<Item = &Memtable> {
         let frozen = self.immutables.iter().rev().map(Arc::as_ref);
-        let mut memtables = std::iter::once(&self.active).chain(frozen);
-        memtables.find_map(|memtable| memtable.get(key, snapshot))
+        std::iter::once(&self.active).chain(frozen)
     }
 
     /// Whether a write of this size has a memtable to go to.
     pub(crate) fn has_room(&self, key_bytes: usize, value_bytes: usize) -> bool {
         self.active.has_room(key_bytes, value_bytes) || self.immutables.len() < MAX_IMMUTABLES
+    }
+
+    /// Whether the active memtable may be frozen now.
+    pub(crate) fn may_freeze(&self) -> bool {
+        self.active.is_empty() || self.immutables.len() < MAX_IMMUTABLES
     }
 
     /// Whether a batch of so many entries, whose keys and values add up to `bytes`, has a memtable to
@@ -82,9 +108,23 @@ impl Memory {
     pub(crate) fn apply(&mut self, kind: Kind, key: &[u8], value: &[u8]) -> (Seq, bool) {
         let freeze = self.freeze_if_full(key.len(), value.len());
         self.last_seq += 1;
+        self.user_bytes += (key.len() + value.len()) as u64;
         self.active.insert(key, self.last_seq, kind, value);
         self.staged.push(|out| encode_write(out, kind, key, value));
         (self.last_seq, freeze)
+    }
+
+    /// Applies and stages all writes of a batch, in one memtable. Returns the last number, and
+    /// whether a memtable was frozen for them.
+    pub(crate) fn apply_batch(&mut self, batch: &Batch) -> (Seq, bool) {
+        let mut froze = self.freeze_for(batch.len(), batch.size_bytes());
+        for write in batch.writes() {
+            froze |= match write.kind {
+                Kind::DeleteRange => self.apply_range(write.key, write.value).1,
+                kind => self.apply(kind, write.key, write.value).1,
+            };
+        }
+        (self.last_seq, froze)
     }
 
     /// As [`Memory::apply`], for the deletion of the keys from `start` up to before `end`, up to the
@@ -114,6 +154,13 @@ impl Memory {
         is_full
     }
 
+    /// Starts a new active memtable if the old one holds something to be flushed.
+    pub(crate) fn freeze_unless_empty(&mut self) {
+        if !self.active.is_empty() {
+            self.freeze();
+        }
+    }
+
     /// Starts a new active memtable; the old one waits for its flush.
     pub(crate) fn freeze(&mut self) {
         self.replace_active(Memtable::new(self.memtable_bytes));
@@ -131,14 +178,75 @@ impl Memory {
     }
 }
 
+/// How far merges are behind, and what that means for writers.
+pub(crate) struct Level0 {
+    sublevels: usize,
+    stop: usize,
+    pacer: Pacer,
+    /// Without threads a writer does the merging itself, and its time is not the clock's.
+    is_paced: bool,
+}
+
+impl Level0 {
+    fn new(options: &Options) -> Self {
+        let stop = options.level0_stop();
+        let pacer = Pacer::new(options.level0_tables, stop);
+        let is_paced = options.scheduling == Scheduling::Threads;
+        Level0 { sublevels: 0, stop, pacer, is_paced }
+    }
+
+    /// Level 0 has so many sublevels now.
+    pub(crate) fn set_sublevels(&mut self, uptime: Duration, sublevels: usize) {
+        self.sublevels = sublevels;
+        self.pacer.set_sublevels(uptime, sublevels);
+    }
+
+    /// A merge took `bytes` out of level 0.
+    pub(crate) fn merged(
+        &mut self,
+        uptime: Duration,
+        bytes: u64,
+        took: Duration,
+        sublevels: usize,
+    ) {
+        self.sublevels = sublevels;
+        self.pacer.merged(uptime, bytes, took, sublevels);
+    }
+
+    /// Whether writes wait for the next merge.
+    pub(crate) fn is_full(&self) -> bool {
+        self.sublevels >= self.stop
+    }
+
+    /// How long a write of `bytes` has to wait, if it has to.
+    pub(crate) fn pace(&mut self, uptime: impl Fn() -> Duration, bytes: usize) -> Option<Duration> {
+        if !self.is_paced {
+            return None;
+        }
+        match self.pacer.admit(&uptime, bytes) {
+            Pace::Go => None,
+            Pace::WaitUntil(time) => Some(time.saturating_sub(uptime())),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::iter::testing::Random;
 
+    fn memory(last_seq: Seq, memtable_bytes: usize) -> Memory {
+        let options = Options { memory_bytes: 6 * memtable_bytes, ..Options::default() };
+        Memory::new(Version::empty(), last_seq, &options)
+    }
+
     #[test]
     fn a_lookup_meets_the_newest_memtable_first() {
-        let mut memory = Memory::new(Version::empty(), 0, 1 << 16);
+        let mut memory = Memory::new(
+            Version::empty(),
+            0,
+            &Options { memory_bytes: 6 << 16, ..Options::default() },
+        );
         for value in [b"1", b"2", b"3"] {
             memory.apply(Kind::Put, b"key", value);
             let found = memory.get(b"key", Seq::MAX);
@@ -171,7 +279,7 @@ mod tests {
     fn lookups_heed_range_deletes_as_a_list_would() {
         for seed in 1..200 {
             let mut random = Random(seed);
-            let mut memory = Memory::new(Version::empty(), 0, 1 << 12);
+            let mut memory = memory(0, 1 << 12);
             let mut history = Vec::new();
             for _ in 0..random.below(80) {
                 let (a, b) = (random.below(9) as u8, random.below(9) as u8);
@@ -205,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_batch_larger_than_a_memtable_goes_into_one_as_a_whole() {
-        let mut memory = Memory::new(Version::empty(), 0, 1 << 12);
+        let mut memory = memory(0, 1 << 12);
         let batch = |memory: &mut Memory, entries: u64, value_bytes: usize| {
             let froze = memory.freeze_for(entries as usize, entries as usize * (8 + value_bytes));
             let waiting = memory.immutables.len();
@@ -226,7 +334,7 @@ mod tests {
 
     #[test]
     fn nothing_and_range_deletes_are_something_to_flush() {
-        let mut memory = Memory::new(Version::empty(), 7, 1 << 12);
+        let mut memory = memory(7, 1 << 12);
         memory.freeze();
         assert!(memory.immutables.is_empty());
         assert_eq!(memory.apply_nothing(), 8);

@@ -12,7 +12,7 @@
 //! let (engine, recovery) = Engine::open(environment, Options::default())?;
 //! assert!(recovery.created);
 //! engine.put(b"key", b"value")?; // durable when it returns
-//! assert_eq!(engine.get(b"key")?, Some(b"value".to_vec()));
+//! assert_eq!(engine.get(b"key")?.unwrap(), b"value");
 //! engine.delete(b"key")?;
 //! assert_eq!(engine.get(b"key")?, None);
 //! engine.close()?;
@@ -23,6 +23,7 @@
 //! once [`Engine::durable_seq`] reaches the sequence numbers that it returned.
 
 mod background;
+mod batch;
 mod cache;
 mod coding;
 mod commit;
@@ -31,9 +32,11 @@ mod db;
 #[cfg(test)]
 mod documented;
 mod error;
+mod event;
 mod filename;
 mod hardware;
 mod health;
+mod ingest;
 mod iter;
 mod journal;
 mod key;
@@ -41,26 +44,42 @@ mod memory;
 mod memtable;
 mod options;
 mod pacing;
+mod range;
 mod ranges;
+mod read;
 mod recovery;
+mod scan;
+mod session;
+mod snapshot;
+mod stalls;
 mod stats;
 pub mod storage;
 mod sync;
 mod table;
 mod ticket;
 mod version;
+mod view;
 mod wal;
 
+pub use batch::Batch;
 pub use cache::CacheStats;
-pub use db::{Admission, Engine, Lookup, Prefetch, Session, TableRead};
+pub use db::{Conditional, Engine, Expected, WriteDurability, WriteOptions};
 pub use error::{Error, Result};
+pub use event::{Event, EventListener};
 pub use health::Health;
+pub use ingest::{Ingest, IngestProgress};
 pub use key::{MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq};
 pub use options::{
     Clock, Durability, Environment, MIN_MEMORY_BYTES, MIN_SEGMENT_BYTES, Options, Scheduling,
     SystemClock,
 };
+pub use range::KeyRange;
+pub use read::{Record, TableRead};
 pub use recovery::{Recovery, TornTail};
+pub use scan::Scan;
+pub use session::{Admission, Lookup, Prefetch, Session};
+pub use snapshot::Snapshot;
+pub use stalls::{Stall, StallCause, StallStats};
 pub use stats::{LevelStats, Stats};
 pub use table::{Compression, Value};
 pub use ticket::Ticket;

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::compaction::picker::Leveled;
 use super::error::{Error, Result};
+use super::event::EventListener;
 use super::memory::MAX_IMMUTABLES;
 use super::memtable::MAX_MEMTABLE_BYTES;
 use super::storage::{Storage, disk::DiskStorage};
@@ -58,8 +59,12 @@ pub struct Options {
     pub bottom_compression: Compression,
     /// Sublevels of level 0 (tables that overlap each other) that start a merge by themselves.
     pub level0_tables: usize,
+    /// Tables whose files are kept open at once.
+    pub max_open_tables: usize,
     /// Who runs the commit and background steps.
     pub scheduling: Scheduling,
+    /// Who is told of what happens in the background.
+    pub listener: Option<EventListener>,
 }
 
 impl Default for Options {
@@ -72,7 +77,9 @@ impl Default for Options {
             compression: Compression::default(),
             bottom_compression: Compression::default(),
             level0_tables: 4,
+            max_open_tables: 1_000,
             scheduling: Scheduling::Threads,
+            listener: None,
         }
     }
 }
@@ -99,6 +106,7 @@ impl Options {
                 && self.wal_segment_bytes.is_multiple_of(4096),
             "wal_segment_bytes must be a multiple of 4096 and at least 32768",
         )?;
+        require(self.max_open_tables > 0, "max_open_tables must be greater than 0")?;
         require(self.table_bytes > 0, "table_bytes must be greater than 0")?;
         require(self.level0_tables > 0, "level0_tables must be greater than 0")
     }

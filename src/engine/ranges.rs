@@ -93,7 +93,7 @@ impl RangeDeletes {
                 gaps.push((gap, start.clone()));
             }
             fragment.seqs.push(range.seq);
-            gap = fragment.end.clone();
+            gap = Vec::from(fragment.end.as_slice());
             open = !gap.is_empty();
         }
         if open && is_before_end(&gap, &range.end) {

@@ -3,6 +3,7 @@
 //! A panic while a lock is held must not take the readers down with it: whoever panicked has put
 //! the engine into the failed state (see `background`), so poisoning adds nothing and is ignored.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::sync::{RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -43,30 +44,25 @@ type Listener = Box<dyn Fn() + Send + Sync>;
 /// what it needs, and waits for the epoch to change; so no notification is ever missed.
 #[derive(Default)]
 pub(crate) struct Signal {
-    state: Mutex<SignalState>,
+    /// The number of notifications so far. Changed before the lock is taken, and read under it by
+    /// whoever is about to wait.
+    epoch: AtomicU64,
+    /// Threads that wait: without any, the system call that wakes them is spared.
+    waiters: Mutex<usize>,
     changed: Condvar,
     listener: OnceLock<Listener>,
-}
-
-#[derive(Default)]
-struct SignalState {
-    epoch: u64,
-    /// Threads that wait: without any, the system call that wakes them is spared.
-    waiters: usize,
 }
 
 impl Signal {
     /// The number of notifications so far.
     pub(crate) fn epoch(&self) -> u64 {
-        lock(&self.state).epoch
+        self.epoch.load(Ordering::SeqCst)
     }
 
     /// Wakes all waiters and calls the listener.
     pub(crate) fn notify(&self) {
-        let mut state = lock(&self.state);
-        state.epoch += 1;
-        let waiters = state.waiters;
-        drop(state);
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        let waiters = *lock(&self.waiters);
         if waiters > 0 {
             self.changed.notify_all();
         }
@@ -75,14 +71,19 @@ impl Signal {
         }
     }
 
-    /// Blocks until there was a notification after `epoch` was read.
-    pub(crate) fn wait_past(&self, epoch: u64) {
-        let mut state = lock(&self.state);
-        state.waiters += 1;
-        while state.epoch == epoch {
-            state = wait(&self.changed, state);
+    /// Blocks until there was a notification after `epoch` was read, or for `limit`.
+    pub(crate) fn wait_past(&self, epoch: u64, limit: Option<Duration>) {
+        let mut waiters = lock(&self.waiters);
+        *waiters += 1;
+        let mut limit_reached = false;
+        while self.epoch() == epoch && !limit_reached {
+            limit_reached = limit.is_some();
+            waiters = match limit {
+                Some(limit) => wait_for(&self.changed, waiters, limit),
+                None => wait(&self.changed, waiters),
+            };
         }
-        state.waiters -= 1;
+        *waiters -= 1;
     }
 
     /// Sets the listener; the first one stays.

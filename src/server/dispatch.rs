@@ -140,10 +140,10 @@ impl Services<'_> {
 
     fn read(&mut self, key: &[u8], pending: Pending, asker: &mut Asker<'_>) -> Next {
         let read = match self.keyspace.get(key) {
-            Ok(Lookup::Found { value, seq }) => {
+            Ok(Lookup::Found(record)) => {
                 self.stats.hits += 1;
-                let failed = with_answer(pending, Some(&value), |reply| {
-                    asker.outbox.push(asker.protocol, reply, seq, self.durable);
+                let failed = with_answer(pending, Some(&record.value), |reply| {
+                    asker.outbox.push(asker.protocol, reply, record.version, self.durable);
                 });
                 self.stats.errors += u64::from(failed);
                 return Next::Continue;
@@ -173,7 +173,7 @@ impl Services<'_> {
     }
 
     fn compact(&mut self, asker: &mut Asker<'_>) {
-        let ticket = self.keyspace.engine().start_compaction();
+        let ticket = self.keyspace.engine().start_compaction(..);
         let slot = asker.outbox.reserve(Pending::Compact);
         if let Some(result) = ticket.poll() {
             return self.answer_compaction(slot, &result, asker);

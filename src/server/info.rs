@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::engine::{Durability, Stats as EngineStats};
+use crate::engine::{Durability, LevelStats, StallStats, Stats as EngineStats};
 use crate::parser::command::{COMMANDS, find};
 
 use super::stats::Stats;
@@ -102,7 +102,8 @@ fn write_persistence(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     writeln!(text, "durable_seq:{}", engine.durable_seq)?;
     writeln!(text, "wal_segments:{}", engine.wal_segments)?;
     writeln!(text, "wal_groups:{}", engine.wal_groups)?;
-    writeln!(text, "wal_bytes:{}", engine.wal_bytes)
+    writeln!(text, "wal_bytes:{}", engine.wal_bytes)?;
+    writeln!(text, "wal_written_bytes:{}", engine.wal_written_bytes)
 }
 
 fn write_stats(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
@@ -126,14 +127,31 @@ fn write_engine(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     writeln!(text, "flushes:{}", engine.flushes)?;
     writeln!(text, "compactions:{}", engine.compactions)?;
     writeln!(text, "moved_tables:{}", engine.moves)?;
+    writeln!(text, "dropped_tables:{}", engine.drops)?;
+    writeln!(text, "ingested_bytes:{}", engine.ingested_bytes)?;
     writeln!(text, "compacted_bytes:{}", engine.compacted_bytes)?;
+    writeln!(text, "user_bytes:{}", engine.user_bytes)?;
+    writeln!(text, "write_amplification:{:.2}", engine.write_amplification())?;
+    writeln!(text, "space_amplification:{:.2}", engine.space_amplification())?;
+    writeln!(text, "read_amplification:{:.2}", engine.read_amplification())?;
+    writeln!(text, "range_deletes:{}", engine.range_deletes)?;
+    writeln!(text, "open_tables:{}", engine.open_tables)?;
+    writeln!(text, "snapshots:{}", engine.snapshots)?;
+    writeln!(text, "level0_sublevels:{}", engine.level0_sublevels)?;
     writeln!(text, "stalled_writes:{}", engine.stalled_writes)?;
+    for (cause, stall) in &engine.stalls {
+        let (name, StallStats { count, total_us, longest_us }) = (cause.name(), stall);
+        writeln!(text, "stall_{name}:count={count},total_us={total_us},longest_us={longest_us}")?;
+    }
     writeln!(text, "block_cache_blocks:{}", engine.cache.blocks)?;
     writeln!(text, "block_cache_hits:{}", engine.cache.hits)?;
     writeln!(text, "block_cache_misses:{}", engine.cache.misses)?;
     for (number, level) in engine.levels.iter().enumerate() {
-        let (tables, bytes, entries) = (level.tables, level.bytes, level.entries);
-        writeln!(text, "level{number}:tables={tables},bytes={bytes},entries={entries}")?;
+        let LevelStats { tables, bytes, entries, written_bytes } = level;
+        writeln!(
+            text,
+            "level{number}:tables={tables},bytes={bytes},entries={entries},written_bytes={written_bytes}"
+        )?;
     }
     Ok(())
 }
@@ -172,7 +190,7 @@ pub(crate) fn help(name: Option<&[u8]>) -> Result<String, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{CacheStats, Error, Health, LevelStats};
+    use crate::engine::{CacheStats, Error, Health, StallCause};
 
     fn engine_stats(health: Health) -> EngineStats {
         EngineStats {
@@ -181,18 +199,29 @@ mod tests {
             memtable_bytes: 0,
             memtable_entries: 0,
             immutable_memtables: 0,
-            levels: vec![LevelStats { tables: 1, bytes: 2, entries: 3 }],
+            levels: vec![LevelStats { tables: 1, bytes: 2, entries: 3, written_bytes: 4 }],
+            level0_sublevels: 1,
+            open_tables: 1,
+            range_deletes: 0,
+            snapshots: 0,
             cache: CacheStats { hits: 7, ..CacheStats::default() },
             filter_bytes: 4,
             index_bytes: 5,
             wal_segments: 1,
             wal_groups: 1,
             wal_bytes: 1,
+            wal_written_bytes: 8,
+            gets: 7,
+            scans: 0,
+            user_bytes: 2,
             flushes: 0,
             compactions: 0,
             moves: 0,
+            drops: 0,
+            ingested_bytes: 0,
             compacted_bytes: 0,
             stalled_writes: 0,
+            stalls: vec![(StallCause::Flush, StallStats { count: 1, total_us: 5, longest_us: 5 })],
             health,
         }
     }
@@ -211,8 +240,11 @@ mod tests {
         for line in text.lines() {
             assert!(line.is_empty() || line.starts_with("# ") || line.contains(':'), "{line}");
         }
-        assert!(text.contains("level0:tables=1,bytes=2,entries=3"));
+        assert!(text.contains("level0:tables=1,bytes=2,entries=3,written_bytes=4"));
         assert!(text.contains("block_cache_hits:7") && text.contains("filter_bytes:4"));
+        assert!(
+            text.contains("write_amplification:6.00\n") && text.contains("stall_flush:count=1,")
+        );
         assert!(!text.ends_with('\n'));
     }
 

@@ -8,7 +8,9 @@
 //! the first command and must be ended ([`Keyspace::submit`]) before anything that may ask for the
 //! same lock: statistics, compaction, the end of the tick.
 
-use crate::engine::{Admission, Engine, Error, Lookup, Seq, Session};
+use std::time::Duration;
+
+use crate::engine::{Admission, Engine, Error, Lookup, Seq, Session, Stall};
 
 use super::limits::{LOOKAHEAD, SCRATCH_KEEP_BYTES};
 
@@ -58,6 +60,8 @@ pub(crate) struct Keyspace<'e> {
     value: Vec<u8>,
     last_seq: Seq,
     has_written: bool,
+    /// When a write that was told to wait should be tried again, even without a notification.
+    retry_after: Option<Duration>,
 }
 
 impl<'e> Keyspace<'e> {
@@ -69,6 +73,7 @@ impl<'e> Keyspace<'e> {
             value: Vec::new(),
             last_seq: 0,
             has_written: false,
+            retry_after: None,
         }
     }
 
@@ -106,7 +111,7 @@ impl<'e> Keyspace<'e> {
         let session = self.session.get_or_insert_with(|| engine.session());
         match session.admit(self.key.len(), value.len() + 1) {
             Admission::Ready => {}
-            Admission::Stalled => return Written::Stalled,
+            Admission::Stalled(stall) => return self.stalled(stall),
             Admission::Refused(error) => return Written::Refused(error),
         }
         self.value.clear();
@@ -127,12 +132,23 @@ impl<'e> Keyspace<'e> {
         let session = self.session.get_or_insert_with(|| engine.session());
         match session.admit(self.key.len(), 0) {
             Admission::Ready => {}
-            Admission::Stalled => return Written::Stalled,
+            Admission::Stalled(stall) => return self.stalled(stall),
             Admission::Refused(error) => return Written::Refused(error),
         }
         self.last_seq = session.delete(&self.key);
         self.has_written = true;
         Written::Done(self.last_seq)
+    }
+
+    fn stalled(&mut self, stall: Stall) -> Written {
+        let earlier = |after: Duration| stall.retry_after.map_or(after, |other| after.min(other));
+        self.retry_after = self.retry_after.map(earlier).or(stall.retry_after);
+        Written::Stalled
+    }
+
+    /// When a write that was told to wait since the last call should be tried again at the latest.
+    pub(crate) fn take_retry_after(&mut self) -> Option<Duration> {
+        self.retry_after.take()
     }
 
     /// Ends the session and hands what it wrote to the log thread.

@@ -101,7 +101,7 @@ impl Drop for Workers {
 impl Shared {
     fn work(&self) {
         while let Some(Job { connection, slot, read }) = self.next() {
-            let result = read.run();
+            let result = read.run().map(|record| record.map(|record| record.value));
             lock(&self.done).push(Completion { connection, slot, result });
             self.notifier.notify();
         }

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -11,7 +12,7 @@ use chronos::engine::storage::sim::{SimStorage, Survival};
 use chronos::engine::storage::{File, Storage};
 use chronos::engine::{Engine, Error, Health, Scheduling};
 
-use crate::support::{in_time, open, tiny, world};
+use crate::support::{Got, in_time, open, tiny, world};
 
 /// What becomes of a write.
 const SOUND: u8 = 0;
@@ -77,6 +78,14 @@ impl Storage for Brittle {
     fn free_bytes(&self) -> io::Result<u64> {
         self.storage.free_bytes()
     }
+
+    fn directory(&self, path: &Path) -> io::Result<Arc<dyn Storage>> {
+        self.storage.directory(path)
+    }
+
+    fn link(&self, name: &str, path: &Path) -> io::Result<()> {
+        self.storage.link(name, path)
+    }
 }
 
 struct BrittleFile {
@@ -128,16 +137,16 @@ fn is_dead_and_honest(storage: &Brittle, engine: Engine) {
     });
     assert!(matches!(put, Err(Error::Failed(_) | Error::Closed)), "{put:?}");
     assert!(merge.is_err() && close.is_err(), "{merge:?}, {close:?}");
-    assert_eq!(engine.get(b"key").unwrap(), Some(b"kept".to_vec()), "only what is durable");
+    assert_eq!(engine.got(b"key"), Some(b"kept".to_vec()), "only what is durable");
     in_time("a drop after a panic", move || drop(engine));
     let engine = open(storage.storage.power_cut(Survival::Nothing), 2).unwrap();
-    assert_eq!(engine.get(b"key").unwrap(), Some(b"kept".to_vec()));
+    assert_eq!(engine.got(b"key"), Some(b"kept".to_vec()));
 }
 
 #[test]
 fn the_background_dies_and_the_merge_that_was_asked_for_is_answered() {
     let (storage, engine) = sample(".sst", PANICS, Scheduling::Threads);
-    let ticket = engine.start_compaction();
+    let ticket = engine.start_compaction(..);
     in_time("the merge", move || ticket.wait()).unwrap_err();
     is_dead_and_honest(&storage, engine);
 }
@@ -164,10 +173,10 @@ fn a_table_is_read_back_before_it_counts() {
     let (storage, engine) = sample(".sst", CHANGES_A_BIT, Scheduling::Manual);
     assert!(matches!(engine.compact(), Err(Error::Io { op: "verify", .. })));
     assert_eq!(engine.stats().immutable_memtables, 1, "memory keeps what no table holds");
-    assert_eq!(engine.get(b"key").unwrap(), Some(b"kept".to_vec()));
+    assert_eq!(engine.got(b"key"), Some(b"kept".to_vec()));
     // Not tried over and over: the device is failing, and a restart is due.
     assert!(matches!(engine.health(), Health::Failed { .. }));
     storage.set(SOUND);
     assert!(matches!(engine.compact(), Err(Error::Failed(_))));
-    assert_eq!(engine.get(b"key").unwrap(), Some(b"kept".to_vec()));
+    assert_eq!(engine.got(b"key"), Some(b"kept".to_vec()));
 }

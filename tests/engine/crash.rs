@@ -6,7 +6,7 @@ use chronos::engine::storage::sim::{SimStorage, Survival};
 use chronos::engine::{Admission, Engine, Result, Scheduling};
 
 use crate::support::{
-    Random, State, Write, apply, observe, open, random_write, tiny, world, write,
+    Got, Random, State, Write, apply, observe, open, random_write, tiny, world, write,
 };
 
 const KEYS: u64 = 16;
@@ -39,7 +39,7 @@ fn write_group(engine: &Engine, writes: &[Write]) -> Result<bool> {
     for (key, value) in writes {
         match session.admit(key.len(), value.as_ref().map_or(0, Vec::len)) {
             Admission::Ready => {}
-            Admission::Stalled => return Ok(false),
+            Admission::Stalled(_) => return Ok(false),
             Admission::Refused(error) => return Err(error),
         }
         match value {
@@ -128,7 +128,7 @@ fn a_crash_at_any_storage_call_loses_nothing_acknowledged() {
             engine.close().unwrap();
             drop(engine);
             let again = open(survivor, 78).unwrap();
-            assert_eq!(again.get(b"key-0000").unwrap(), Some(b"after".to_vec()), "{what}");
+            assert_eq!(again.got(b"key-0000"), Some(b"after".to_vec()), "{what}");
         }
         recover(&storage.kill(), &history, &format!("kill at call {n}"));
     }

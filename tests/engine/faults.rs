@@ -5,7 +5,7 @@ use chronos::engine::storage::sim::{FaultKind, SimStorage, Survival, Times};
 use chronos::engine::{Admission, Engine, Error, Health, Lookup, Options, Scheduling};
 
 use crate::support::{
-    PATIENCE, Random, State, apply, key, observe, open, random_write, tiny, world, write,
+    Got, PATIENCE, Random, State, apply, key, observe, open, random_write, tiny, world, write,
 };
 
 const KEYS: u64 = 16;
@@ -71,15 +71,16 @@ fn a_failed_log_refuses_writes_and_shows_only_what_is_durable() {
     let error = engine.put(b"k", b"lost").unwrap_err();
     assert!(matches!(error, Error::Failed(_)), "{error}");
     assert!(matches!(engine.health(), Health::Failed { .. }));
-    assert_eq!(engine.get(b"k").unwrap(), Some(b"durable".to_vec()));
-    let is_durable = |seen: &Lookup<'_>| matches!(seen, Lookup::Found { value, .. } if value.as_ref() == b"durable");
+    assert_eq!(engine.got(b"k"), Some(b"durable".to_vec()));
+    let is_durable =
+        |seen: &Lookup<'_>| matches!(seen, Lookup::Found(record) if record.value == b"durable");
     assert!(is_durable(&engine.session().lookup(b"k").unwrap()), "a session shows the same");
     let calls = storage.call_count();
     assert!(matches!(engine.put(b"k", b"more"), Err(Error::Failed(_))));
     assert_eq!(storage.call_count(), calls, "the log is never written or synced again");
     drop(engine);
     let engine = open(storage.kill(), 2).unwrap();
-    assert_eq!(engine.get(b"k").unwrap(), Some(b"durable".to_vec()));
+    assert_eq!(engine.got(b"k"), Some(b"durable".to_vec()));
 }
 
 #[test]
@@ -97,7 +98,7 @@ fn a_full_disk_refuses_writes_and_lets_them_in_again_by_itself() {
     };
     assert!(matches!(error, Error::NoSpace), "{error}");
     assert!(matches!(engine.health(), Health::NoSpace { .. }));
-    assert_eq!(engine.get(b"first").unwrap(), Some(b"value".to_vec()), "reads go on");
+    assert_eq!(engine.got(b"first"), Some(b"value".to_vec()), "reads go on");
     assert!(matches!(engine.compact(), Err(Error::NoSpace)));
     storage.set_capacity(None);
     assert!(engine.compact().is_ok());
@@ -106,7 +107,7 @@ fn a_full_disk_refuses_writes_and_lets_them_in_again_by_itself() {
     drop(engine);
     let engine = open(storage.power_cut(Survival::Nothing), 2).unwrap();
     for number in 0..written {
-        let value = engine.get(format!("key-{number}").as_bytes()).unwrap();
+        let value = engine.got(format!("key-{number}").as_bytes());
         assert_eq!(value, Some(vec![1; 900]), "key-{number}");
     }
 }
@@ -122,7 +123,7 @@ fn what_is_too_large_is_refused_before_anything_is_written() {
     }
     let largest = 64 * 1024 - 3 * 4096 - 72 - 11 - 1;
     engine.put(b"k", &vec![7; largest]).unwrap();
-    assert_eq!(engine.get(b"k").unwrap(), Some(vec![7; largest]));
+    assert_eq!(engine.got(b"k"), Some(vec![7; largest]));
     assert_eq!(engine.stats().last_seq, before + 1);
     assert!(matches!(engine.session().admit(1, largest + 1), Admission::Refused(_)));
 }
@@ -136,7 +137,7 @@ fn a_merge_that_is_refused_is_told_to_the_listener() {
     storage.set_capacity(Some(0));
     while engine.put(b"key", &[1; 900]).is_ok() {}
     // Whoever does not block learns of the outcome by a notification, or never.
-    let ticket = engine.start_compaction();
+    let ticket = engine.start_compaction(..);
     while ticket.poll().is_none() {
         news.recv_timeout(PATIENCE).expect("news of the refusal");
     }
@@ -164,7 +165,7 @@ fn sizes_of_failing_opens(call: u64) -> Option<Vec<usize>> {
         storage = storage.kill();
     }
     let engine = open(storage, 2).unwrap();
-    assert!((0..30).all(|n| engine.get(&key(n)).unwrap() == Some(vec![n as u8; 900])), "{call}");
+    assert!((0..30).all(|n| engine.got(&key(n)) == Some(vec![n as u8; 900])), "{call}");
     Some(sizes)
 }
 

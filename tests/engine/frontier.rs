@@ -6,7 +6,7 @@ use std::time::Duration;
 use chronos::engine::storage::sim::SimStorage;
 use chronos::engine::{Engine, Lookup, Scheduling};
 
-use crate::support::{tiny, world};
+use crate::support::{Got, tiny, world};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -54,7 +54,7 @@ fn a_put_returns_after_its_sync() {
 #[test]
 fn a_get_of_an_undurable_value_waits() {
     let value = returns_only_after_sync(put, |engine| engine.get(b"old"));
-    assert_eq!(value.unwrap(), Some(b"new".to_vec()));
+    assert_eq!(value.unwrap().unwrap(), b"new");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn what_is_durable_is_read_without_waiting() {
     storage.hold_syncs(true);
     engine.session().put(b"other", b"x");
     assert!(storage.wait_for_syncs(1, PATIENCE));
-    assert_eq!(engine.get(b"old").unwrap(), Some(b"value".to_vec()));
+    assert_eq!(engine.got(b"old"), Some(b"value".to_vec()));
     storage.hold_syncs(false);
 }
 
@@ -81,7 +81,7 @@ fn lookups_name_the_version_that_they_show() {
     let mut session = engine.session();
     let put = session.put(b"old", b"new");
     let seen = session.lookup(b"old").unwrap();
-    assert!(matches!(seen, Lookup::Found { seq, .. } if seq == put && seq > durable));
+    assert!(matches!(seen, Lookup::Found(record) if record.version == put && put > durable));
     let delete = session.delete(b"old");
     let seen = session.lookup(b"old").unwrap();
     assert!(matches!(seen, Lookup::Missing { seq } if seq == delete));

@@ -11,6 +11,7 @@ mod edits;
 mod faults;
 mod frontier;
 mod model;
+mod operations;
 #[path = "../support/random.rs"]
 mod random;
 mod script;

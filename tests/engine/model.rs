@@ -4,7 +4,9 @@ use chronos::engine::storage::disk::DiskStorage;
 use chronos::engine::storage::sim::{SimStorage, Survival};
 use chronos::engine::{Durability, Engine, Options, Scheduling};
 
-use crate::support::{Random, State, apply, key, observe, open, random_write, tiny, world, write};
+use crate::support::{
+    Got, Random, State, apply, key, observe, open, random_write, tiny, world, write,
+};
 
 const KEYS: u64 = 60;
 const OPERATIONS: u64 = 600;
@@ -52,7 +54,7 @@ fn run(seed: u64) {
             }
             5..40 => {
                 let wanted = key(random.below(KEYS));
-                assert_eq!(engine.get(&wanted).unwrap(), state.get(&wanted).cloned(), "{what}");
+                assert_eq!(engine.got(&wanted), state.get(&wanted).cloned(), "{what}");
             }
             _ => {
                 let operation = random_write(&mut random, KEYS, serial);
@@ -135,7 +137,7 @@ fn writers_on_many_threads_share_groups_and_lose_nothing() {
     let engine = open(storage.power_cut(Survival::Nothing), 2).unwrap();
     for thread in 0..6_u64 {
         for serial in 0..300_u64 {
-            let value = engine.get(format!("{thread}-{serial}").as_bytes()).unwrap();
+            let value = engine.got(format!("{thread}-{serial}").as_bytes());
             assert_eq!(value, Some(serial.to_le_bytes().to_vec()), "{thread}-{serial}");
         }
     }

@@ -8,7 +8,7 @@ use chronos::engine::storage::Storage;
 use chronos::engine::storage::sim::{FaultKind, SimStorage, Survival, Times};
 use chronos::engine::{Engine, Environment, Error, Options, Scheduling, SystemClock};
 
-use crate::support::{PATIENCE, open, tiny, world};
+use crate::support::{Got, PATIENCE, open, tiny, world};
 
 /// The kinds of the groups in the log of a database that has one segment in use.
 fn groups(storage: &SimStorage) -> Vec<u8> {
@@ -93,7 +93,7 @@ fn a_segment_that_was_started_in_vain_is_started_anew() {
         let survivor = survivor.kill();
         let before = epochs(&survivor);
         let engine = open(survivor.clone(), 3).unwrap();
-        assert_eq!(engine.get(b"key").unwrap(), Some(b"value".to_vec()));
+        assert_eq!(engine.got(b"key"), Some(b"value".to_vec()));
         let after = epochs(&survivor);
         for (id, epoch) in before.iter().filter(|(id, _)| !log.contains_key(*id)) {
             assert_ne!(after.get(id), Some(epoch), "no room at call {call}");

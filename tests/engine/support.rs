@@ -27,6 +27,7 @@ pub(crate) fn tiny(scheduling: Scheduling) -> Options {
         compression: Compression::Lz4,
         bottom_compression: Compression::None,
         scheduling,
+        ..Options::default()
     }
 }
 
@@ -76,12 +77,24 @@ pub(crate) fn key(number: u64) -> Vec<u8> {
     format!("key-{number:04}").into_bytes()
 }
 
+/// Reads that are expected to succeed.
+pub(crate) trait Got {
+    /// A copy of the value at `key`.
+    fn got(&self, key: &[u8]) -> Option<Vec<u8>>;
+}
+
+impl Got for Engine {
+    fn got(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.get(key).unwrap().map(|value| value.to_vec())
+    }
+}
+
 /// What `engine` holds at the first `keys` keys.
 pub(crate) fn observe(engine: &Engine, keys: u64) -> Result<State> {
     let mut state = State::new();
     for number in 0..keys {
         if let Some(value) = engine.get(&key(number))? {
-            state.insert(key(number), value);
+            state.insert(key(number), value.to_vec());
         }
     }
     Ok(state)

@@ -4,7 +4,7 @@ use chronos::engine::storage::Storage;
 use chronos::engine::storage::sim::{SimStorage, Survival};
 use chronos::engine::{Engine, Recovery, Result, Scheduling};
 
-use crate::support::{open, tiny, world};
+use crate::support::{Got, open, tiny, world};
 
 fn reopen(storage: SimStorage) -> Result<(Engine, Recovery)> {
     Engine::open(world(storage, 2), tiny(Scheduling::Manual))
@@ -30,7 +30,7 @@ fn torn() -> SimStorage {
 fn a_torn_tail_is_reported_and_its_bytes_are_kept() {
     let storage = torn();
     let (engine, recovery) = reopen(storage.clone()).unwrap();
-    assert_eq!(engine.get(b"key").unwrap(), Some(b"kept".to_vec()));
+    assert_eq!(engine.got(b"key"), Some(b"kept".to_vec()));
     let torn = recovery.torn.unwrap();
     let copy = storage.read_file(&torn.copy).unwrap();
     assert!(copy.starts_with(b"CGRP") && copy.len() > 500, "{} bytes", copy.len());
@@ -49,7 +49,7 @@ fn the_copy_of_a_torn_tail_survives_whatever_becomes_of_the_recovery_that_made_i
         drop(opened);
         let storage = storage.power_cut(Survival::Nothing);
         let (engine, recovery) = reopen(storage.clone()).unwrap();
-        assert_eq!(engine.get(b"key").unwrap(), Some(b"kept".to_vec()));
+        assert_eq!(engine.got(b"key"), Some(b"kept".to_vec()));
         let kept = storage.list().unwrap().iter().any(|name| name.contains(".torn-"));
         assert!(kept, "crash at call {call}: neither kept nor kept anew: {:?}", recovery.torn);
     }

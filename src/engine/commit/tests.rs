@@ -45,7 +45,7 @@ fn pipeline(storage: &SimStorage, durability: Durability, clock: Arc<Dial>) -> C
 fn submit(commit: &Commit, seq: Seq, bytes: usize) {
     let mut staged = GroupBuffer::new();
     staged.push(|out| out.resize(out.len() + bytes, b'x'));
-    commit.submit(&mut staged, seq, seq, true);
+    commit.submit(&mut staged, seq, seq, Urgency::Quiet);
 }
 
 /// A pipeline whose segment is so full that the next write, number 2, changes to segment 2.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use crate::engine::error::{Error, Result};
 use crate::engine::filename;
 use crate::engine::iter::EntryIter;
-use crate::engine::storage::Storage;
-use crate::engine::table::{BlockCache, Compression, Table, TableBuilder};
+use crate::engine::key::Seq;
+use crate::engine::table::{Compression, Table, TableBuilder, TableMeta, Tables};
 
 /// Bytes written between two looks at what is more urgent.
 const YIELD_EVERY_BYTES: u64 = 256 << 10;
@@ -67,12 +67,12 @@ impl Cuts {
 /// Where tables go.
 #[derive(Clone, Copy)]
 pub(crate) struct Target<'a> {
-    /// Holds the files.
-    pub(crate) storage: &'a dyn Storage,
-    /// What the tables will be read through.
-    pub(crate) cache: &'a Arc<BlockCache>,
+    /// What they share.
+    pub(crate) tables: &'a Arc<Tables>,
     /// How their data blocks are compressed.
     pub(crate) compression: Compression,
+    /// No entry is covered by a range delete up to this number.
+    pub(crate) purged_seq: Seq,
 }
 
 /// Writes what `entries` yields as tables, durable and verified.
@@ -125,7 +125,7 @@ impl Writer<'_> {
                     let id = surroundings.next_file_id();
                     self.outputs.push(id);
                     none.insert(TableBuilder::new(
-                        self.target.storage,
+                        self.target.tables.storage(),
                         id,
                         self.target.compression,
                     )?)
@@ -142,31 +142,41 @@ impl Writer<'_> {
         if self.builder.is_some() {
             tables.push(self.finish()?);
         }
-        self.target.storage.sync_dir().map_err(|e| Error::io("sync", "the directory", e))?;
+        self.target
+            .tables
+            .storage()
+            .sync_dir()
+            .map_err(|e| Error::io("sync", "the directory", e))?;
         Ok(tables)
     }
 
-    /// Completes the current table, then opens and verifies it as a reader would. A device that does
-    /// not give back what was just written is failing: that is no damage to stored data, and writing
-    /// the table again and again would not end.
+    /// Completes the current table.
     fn finish(&mut self) -> Result<Arc<Table>> {
         let builder = self.builder.take().ok_or(Error::Closed)?;
-        let meta = builder.finish()?;
-        let verify = || -> Result<Arc<Table>> {
-            let table = Table::open(self.target.storage, &meta, self.target.cache)?;
-            table.verify()?;
-            Ok(Arc::new(table))
-        };
-        verify().map_err(|error| {
-            Error::io("verify", &filename::table(meta.id), std::io::Error::other(error))
-        })
+        let meta = TableMeta { purged_seq: self.target.purged_seq, ..builder.finish()? };
+        verified(&meta, self.target.tables)
     }
 
     fn remove_outputs(&mut self) {
         self.builder = None;
         for id in &self.outputs {
             // What cannot be removed now is an orphan, removed at the next open.
-            let _ = self.target.storage.remove(&filename::table(*id));
+            let _ = self.target.tables.storage().remove(&filename::table(*id));
         }
     }
+}
+
+/// Opens a table that was just written, and verifies it as a reader would. A device that does not
+/// give back what was just written is failing: that is no damage to stored data, and writing the
+/// table again and again would not end.
+pub(crate) fn verified(meta: &TableMeta, tables: &Arc<Tables>) -> Result<Arc<Table>> {
+    let verify = || -> Result<Arc<Table>> {
+        let table = Table::open(meta, tables)?;
+        table.verify()?;
+        Ok(Arc::new(table))
+    };
+    verify().map_err(|error| match error {
+        error if error.is_out_of_descriptors() => error,
+        error => Error::io("verify", &filename::table(meta.id), std::io::Error::other(error)),
+    })
 }

@@ -174,6 +174,7 @@ impl Leveled {
     }
 }
 
+#[cfg(test)]
 /// The merge of everything into the last level, or `None` if it is all there and clean.
 pub(crate) fn pick_everything(view: &View<'_>) -> Option<Plan> {
     pick_range(view, &[], None)

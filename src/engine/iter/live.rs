@@ -139,12 +139,12 @@ impl<I: EntryIter> LiveIter<I> {
 
     /// The current version: its number, its value, and when it expires if it does.
     pub(crate) fn version(&self) -> (Seq, &[u8], Option<u64>) {
-        let (seq, kind, stored) = match (self.direction, self.version) {
-            (Direction::Backward, Some((seq, kind))) => (seq, kind, self.value.as_slice()),
-            _ => {
-                let entry = self.inner.entry();
-                (entry.seq, entry.kind, entry.value)
-            }
+        // Forward, it is the one on which the inner iterator stands.
+        let (seq, kind, stored) = if let Some((seq, kind)) = self.version {
+            (seq, kind, self.value.as_slice())
+        } else {
+            let entry = self.inner.entry();
+            (entry.seq, entry.kind, entry.value)
         };
         // It was there when `advance` looked, and has not expired for this reader since.
         let (value, expires_ms) = live(kind, stored, || 0).unwrap_or_default();
@@ -182,7 +182,7 @@ mod tests {
                 range.covers(key) && range.seq > found.1 && range.seq <= reader.snapshot
             });
             let (value, _) = live(found.2, &found.3, || reader.clock.now_ms())?;
-            (!deleted).then(|| (key.to_vec(), found.1, value.to_vec()))
+            (!deleted).then(|| ((*key).clone(), found.1, value.to_vec()))
         };
         keys.iter().filter_map(see).collect()
     }

@@ -37,6 +37,15 @@ pub(crate) enum Direction {
     Backward,
 }
 
+/// A range of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ScanRange<'a> {
+    /// The first key that belongs to it; the empty one comes before all others.
+    pub(crate) start: &'a [u8],
+    /// The first key behind it that does not; `None` is behind the last key.
+    pub(crate) end: Option<&'a [u8]>,
+}
+
 /// Entries in order (key, then newest first; or exactly the reverse).
 pub(crate) trait EntryIter {
     /// Moves to the next entry (the first, on the first call); false at the end, and ever after.

@@ -34,6 +34,12 @@ impl Retention {
         (stripe, self.snapshots.get(stripe).copied().unwrap_or(Seq::MAX))
     }
 
+    /// Up to which number no range delete covers anything that stays, if all up to `known` are in
+    /// `ranges`: one that is newer than the oldest snapshot leaves what that sees.
+    pub(crate) fn purged_seq(&self, known: Seq) -> Seq {
+        self.snapshots.first().map_or(known, |oldest| known.min(*oldest))
+    }
+
     fn is_gone(&self, entry: Entry<'_>) -> bool {
         live(entry.kind, entry.value, || self.now_ms).is_none()
     }

@@ -14,10 +14,9 @@ use crate::engine::error::{Error, Result};
 use crate::engine::filename;
 use crate::engine::iter::{Retention, VisibleIter};
 use crate::engine::journal::{Header, Purpose};
-use crate::engine::memtable::Memtable;
 use crate::engine::options::{Environment, Options};
 use crate::engine::storage::Storage;
-use crate::engine::table::BlockCache;
+use crate::engine::table::Tables;
 use crate::engine::version::set::{Snapshot, VersionSet};
 use crate::engine::version::{TableRef, Version};
 use crate::engine::wal::{self, Spare, Wal};
@@ -28,7 +27,7 @@ pub(super) fn install(
     environment: &Environment,
     options: &Options,
     directory: &Directory,
-    cache: &Arc<BlockCache>,
+    tables: &Arc<Tables>,
 ) -> Result<Opened> {
     let storage = environment.storage.as_ref();
     for name in &directory.temporaries {
@@ -38,8 +37,8 @@ pub(super) fn install(
     keep_torn_tail(storage, &found)?;
     let mut ids = Ids(found.snapshot.next_file_id.max(directory.free_id()));
     let wal = start_log(environment, options, directory, &found, &mut ids)?;
-    let target = Target { storage, cache, compression: options.compression_of(0) };
-    let flushed = flush(target, std::mem::take(&mut found.memtables), &mut ids)?;
+    let target = Target { tables, compression: options.compression_of(0), purged_seq: 0 };
+    let flushed = flush(target, &mut found, &mut ids)?;
     let version = add_tables(&mut found, &flushed);
     let mut snapshot = found.snapshot;
     snapshot.first_segment = wal.id();
@@ -114,11 +113,17 @@ fn start_log(
     Ok(Wal::new(journal, id, Arc::clone(&environment.random)))
 }
 
-/// Writes replayed memtables as tables.
-fn flush(target: Target<'_>, memtables: Vec<Memtable>, ids: &mut Ids) -> Result<Vec<TableRef>> {
+/// Writes replayed memtables as tables; their range deletes go to the snapshot.
+fn flush(target: Target<'_>, found: &mut Found, ids: &mut Ids) -> Result<Vec<TableRef>> {
     let mut tables = Vec::new();
-    for memtable in memtables {
-        let mut entries = VisibleIter::new(Arc::new(memtable).sorted(), Retention::default());
+    for memtable in std::mem::take(&mut found.memtables) {
+        let ranges = Arc::clone(memtable.ranges());
+        let deleted = ranges.iter().map(|range| (range.seq, range.clone()));
+        found.snapshot.ranges.extend(deleted);
+        let target = Target { purged_seq: memtable.last_seq(), ..target };
+        // What has expired stays: the clock may not be set yet when a machine starts.
+        let retention = Retention { ranges, ..Retention::default() };
+        let mut entries = VisibleIter::new(Arc::new(memtable).sorted(), retention);
         tables.extend(write_tables(target, &mut entries, Cuts::none(), ids)?);
     }
     Ok(tables)

@@ -117,6 +117,14 @@ impl Storage for DiskStorage {
         let stat = retry_on_intr(|| statvfs(&self.path))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+
+    fn directory(&self, path: &Path) -> io::Result<Arc<dyn Storage>> {
+        Ok(Arc::new(DiskStorage::new(path)?))
+    }
+
+    fn link(&self, name: &str, path: &Path) -> io::Result<()> {
+        fs::hard_link(self.file_path(name), path.join(name))
+    }
 }
 
 /// An open file on disk.

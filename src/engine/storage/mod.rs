@@ -8,6 +8,7 @@
 //! An implementation must never retry a failed sync or hide an error.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 pub mod disk;
@@ -48,6 +49,14 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Free bytes that this process may still fill.
     fn free_bytes(&self) -> io::Result<u64>;
+
+    /// Another directory as a storage of the same kind. Touches nothing: see [`Storage::lock`].
+    fn directory(&self, path: &Path) -> io::Result<Arc<dyn Storage>>;
+
+    /// Gives a file the same name in the directory `path`, which exists, as well. The two names
+    /// share their bytes; the new one is durable after that directory's [`Storage::sync_dir`].
+    /// `ErrorKind::CrossesDevices` where that is impossible.
+    fn link(&self, name: &str, path: &Path) -> io::Result<()>;
 }
 
 /// An open file with positioned reads and writes.

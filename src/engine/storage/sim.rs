@@ -17,6 +17,7 @@
 //! seeds.
 
 use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub enum Survival {
 #[derive(Clone)]
 pub struct SimStorage {
     machine: Arc<Machine>,
+    /// What the full names of this directory's files begin with: nothing, or a path with a slash.
+    prefix: String,
 }
 
 struct Machine {
@@ -86,7 +89,18 @@ impl SimStorage {
 
     fn from_state(state: State) -> Self {
         let machine = Machine { state: Mutex::new(state), changed: Condvar::new() };
-        SimStorage { machine: Arc::new(machine) }
+        SimStorage { machine: Arc::new(machine), prefix: String::new() }
+    }
+
+    /// Another directory of the same machine.
+    #[must_use]
+    pub fn at(&self, path: &Path) -> SimStorage {
+        let prefix = format!("{}/", path.display());
+        SimStorage { machine: Arc::clone(&self.machine), prefix }
+    }
+
+    fn full(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 
     /// Calls so far that change or sync something; the next one has this number plus one.
@@ -185,7 +199,7 @@ impl SimStorage {
     /// # Errors
     /// `NotFound`, as the other helpers below, which change cache and device alike.
     pub fn read_file(&self, name: &str) -> io::Result<Vec<u8>> {
-        Ok(self.machine.state().named(name)?.visible.clone())
+        Ok(self.machine.state().named(&self.full(name))?.visible.clone())
     }
 
     /// Writes a whole file, replacing one of this name; durable at once.
@@ -193,7 +207,7 @@ impl SimStorage {
     /// # Errors
     /// None today.
     pub fn write_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.machine.state().plant(name, bytes);
+        self.machine.state().plant(&self.full(name), bytes);
         Ok(())
     }
 
@@ -203,7 +217,7 @@ impl SimStorage {
     /// `UnexpectedEof` if the file is not that long.
     pub fn flip_bit(&self, name: &str, offset: u64, bit: u32) -> io::Result<()> {
         let mut state = self.machine.state();
-        let inode = state.named(name)?;
+        let inode = state.named(&self.full(name))?;
         let at = usize::try_from(offset).unwrap_or(usize::MAX);
         let byte = inode.visible.get_mut(at).ok_or(ErrorKind::UnexpectedEof)?;
         *byte ^= 1 << (bit % 8);
@@ -219,7 +233,7 @@ impl SimStorage {
     /// `UnexpectedEof` if the file is shorter.
     pub fn truncate_file(&self, name: &str, len: u64) -> io::Result<()> {
         let mut state = self.machine.state();
-        let inode = state.named(name)?;
+        let inode = state.named(&self.full(name))?;
         let len = usize::try_from(len).ok().filter(|len| *len <= inode.visible.len());
         let len = len.ok_or(ErrorKind::UnexpectedEof)?;
         inode.visible.truncate(len);
@@ -259,26 +273,25 @@ impl Storage for SimStorage {
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
         let mut state = self.machine.state();
         state.faults.check_up()?;
-        if state.locked {
+        if !state.locked.insert(self.prefix.clone()) {
             return Err(ErrorKind::WouldBlock.into());
         }
-        state.locked = true;
-        Ok(Box::new(LockGuard { machine: Arc::clone(&self.machine) }))
+        Ok(Box::new(LockGuard { storage: self.clone() }))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.look()?.names())
+        Ok(self.look()?.names(&self.prefix))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let id = self.look()?.open(name)?;
+        let id = self.look()?.open(&self.full(name))?;
         Ok(self.handle(id))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let mut created = None;
         self.change(|state| {
-            created = Some(state.create(name)?);
+            created = Some(state.create(&self.full(name))?);
             Ok(())
         })?;
         created.map(|id| self.handle(id)).ok_or_else(faults::down)
@@ -286,22 +299,22 @@ impl Storage for SimStorage {
 
     fn read_from_device(&self, name: &str) -> io::Result<Vec<u8>> {
         let mut state = self.look()?;
-        let inode = state.named(name)?;
+        let inode = state.named(&self.full(name))?;
         inode.sync_dirty();
         Ok(inode.durable.clone())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.change(|state| state.rename(from, to))
+        self.change(|state| state.rename(&self.full(from), &self.full(to)))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.change(|state| state.remove(name))
+        self.change(|state| state.remove(&self.full(name)))
     }
 
     fn sync_dir(&self) -> io::Result<()> {
         self.change(|state| {
-            state.sync_dir();
+            state.sync_dir(&self.prefix);
             Ok(())
         })
     }
@@ -309,15 +322,23 @@ impl Storage for SimStorage {
     fn free_bytes(&self) -> io::Result<u64> {
         Ok(self.look()?.free_bytes())
     }
+
+    fn directory(&self, path: &Path) -> io::Result<Arc<dyn Storage>> {
+        Ok(Arc::new(self.at(path)))
+    }
+
+    fn link(&self, name: &str, path: &Path) -> io::Result<()> {
+        self.change(|state| state.link(&self.full(name), &self.at(path).full(name)))
+    }
 }
 
 struct LockGuard {
-    machine: Arc<Machine>,
+    storage: SimStorage,
 }
 
 impl Drop for LockGuard {
     fn drop(&mut self) {
-        self.machine.state().locked = false;
+        self.storage.machine.state().locked.remove(&self.storage.prefix);
     }
 }
 

@@ -22,6 +22,7 @@ mod forward;
 mod iter;
 mod reader;
 mod scan;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -35,6 +36,7 @@ pub use self::compression::Compression;
 pub(crate) use self::filter::KeyHash;
 pub(crate) use self::reader::Table;
 pub(crate) use self::scan::TableScan;
+pub(crate) use self::shared::Tables;
 pub use self::value::Value;
 
 /// The cache that tables read their blocks through.

@@ -9,6 +9,7 @@
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crc32c::crc32c_append;
 
@@ -18,13 +19,14 @@ use super::filter::{Filter, KeyHash};
 use super::format::{Decoded, FOOTER_BYTES, Footer, Handle, Properties, check_block};
 use super::iter::TableIter;
 use super::scan::TableScan;
-use super::{BlockCache, Read, ReadMode, TableMeta, Value, Version};
+use super::shared::{TableFile, Tables};
+use super::{Read, ReadMode, TableMeta, Value, Version};
 use crate::engine::cache::Weigh;
 use crate::engine::error::{Error, Result};
 use crate::engine::filename;
 use crate::engine::iter::{Direction, Entry, EntryIter, ScanRange};
 use crate::engine::key::Seq;
-use crate::engine::storage::{File, Storage};
+use crate::engine::storage::File;
 
 /// Bytes per read of a check over the whole file.
 const VERIFY_CHUNK_BYTES: usize = 1 << 20;
@@ -60,8 +62,10 @@ pub(crate) struct ResidentBytes {
 
 /// An open table.
 pub(crate) struct Table {
-    file: Arc<dyn File>,
-    cache: Arc<BlockCache>,
+    file: TableFile,
+    tables: Arc<Tables>,
+    /// Whether the file goes once nobody has the table any more.
+    is_retired: AtomicBool,
     name: String,
     meta: TableMeta,
     properties: Properties,
@@ -71,18 +75,14 @@ pub(crate) struct Table {
 
 impl Table {
     /// Opens the table that `meta` tells of, and checks that the file is that table: its length,
-    /// footer and properties. Lookups will go through `cache`.
+    /// footer and properties. Lookups will go through what `tables` share.
     ///
     /// # Errors
     /// `Io`, `Corrupt` or `UnknownFormat`.
-    pub(crate) fn open(
-        storage: &dyn Storage,
-        meta: &TableMeta,
-        cache: &Arc<BlockCache>,
-    ) -> Result<Table> {
+    pub(crate) fn open(meta: &TableMeta, tables: &Arc<Tables>) -> Result<Table> {
         let name = filename::table(meta.id);
-        let file = storage.open(&name).map_err(|e| Error::io("open", &name, e))?;
-        let source = Source { file: &*file, name: &name, id: meta.id, bytes: meta.bytes };
+        let file = TableFile::new(tables, meta.id);
+        let source = Source { file: &file, name: &name, id: meta.id, bytes: meta.bytes };
         let footer = source.footer()?;
         let properties = source.decode(footer.properties, Properties::decode)?;
         let properties = compare(properties, meta)
@@ -91,8 +91,14 @@ impl Table {
         let offset = footer.top_index.offset;
         let top_index =
             source.decode(footer.top_index, |bytes| Block::new(bytes.to_vec(), offset))?;
-        let cache = Arc::clone(cache);
-        Ok(Table { file, cache, name, meta: meta.clone(), properties, filter, top_index })
+        let (tables, is_retired) = (Arc::clone(tables), AtomicBool::new(false));
+        let meta = meta.clone();
+        Ok(Table { file, tables, is_retired, name, meta, properties, filter, top_index })
+    }
+
+    /// The table is no longer part of the database: its file may go once nobody has it any more.
+    pub(crate) fn retire(&self) {
+        self.is_retired.store(true, Ordering::Release);
     }
 
     /// Bytes of memory that the open table keeps: filter and top index.
@@ -201,14 +207,14 @@ impl Table {
     /// The block at `handle`, from the cache or else through it.
     fn read_block(&self, handle: Handle, mode: ReadMode) -> Result<Read<Arc<Block>>> {
         let key = (self.meta.id, handle.offset);
-        if let Some(block) = self.cache.get(key) {
+        if let Some(block) = self.tables.cache().get(key) {
             return Ok(Read::Done(block));
         }
         let Read::Done(block) = self.read_stored_block(handle, mode)? else {
             return Ok(Read::WouldBlock);
         };
         let block = Arc::new(block);
-        self.cache.insert(key, Arc::clone(&block));
+        self.tables.cache().insert(key, Arc::clone(&block));
         Ok(Read::Done(block))
     }
 
@@ -286,7 +292,7 @@ impl Table {
 
     /// The block at `handle` if the cache holds it. To the cache that is no use of it.
     pub(super) fn peek_block(&self, handle: Handle) -> Option<Arc<Block>> {
-        self.cache.peek((self.meta.id, handle.offset))
+        self.tables.cache().peek((self.meta.id, handle.offset))
     }
 
     /// What a read that was allowed to wait came to.
@@ -304,7 +310,7 @@ impl Table {
 
     fn source(&self) -> Source<'_> {
         let (id, bytes) = (self.meta.id, self.meta.bytes);
-        Source { file: &*self.file, name: &self.name, id, bytes }
+        Source { file: &self.file, name: &self.name, id, bytes }
     }
 
     /// The first block in `index` whose last entry does not come before (`key`, `seq`).
@@ -322,6 +328,14 @@ impl Table {
         let (seq, kind) = (self.meta.seq_of(found.seq), found.kind);
         let version = || Version { seq, kind, value: Value::pinned(data, found.value) };
         Ok(found.is_key.then(version))
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        if self.is_retired.load(Ordering::Acquire) {
+            self.tables.discard(self.meta.id);
+        }
     }
 }
 

@@ -45,9 +45,13 @@ pub(super) fn build_as(
     builder.finish().unwrap()
 }
 
+pub(super) fn tables(storage: &SimStorage, cache_bytes: usize) -> Arc<Tables> {
+    Arc::new(Tables::new(Arc::new(storage.clone()), cache_bytes, 10))
+}
+
 /// A small cache: what damage tests read must come from the file.
 pub(super) fn open(storage: &SimStorage, meta: &TableMeta) -> Result<Table> {
-    Table::open(storage, meta, &Arc::new(BlockCache::new(64 << 10)))
+    Table::open(meta, &tables(storage, 64 << 10))
 }
 
 pub(super) fn built(entries: &[Owned]) -> (SimStorage, Arc<Table>) {
@@ -203,11 +207,15 @@ fn a_read_fills_the_cache_and_a_walk_leaves_it_alone() {
     let storage = SimStorage::new(1);
     let entries = random_entries(4, 5_000, 2_000);
     let meta = build(&storage, ID, &entries);
-    let cache = Arc::new(BlockCache::new(8 << 20));
-    let table = Arc::new(Table::open(&storage, &meta, &cache).unwrap());
+    let shared = tables(&storage, 8 << 20);
+    let table = Arc::new(Table::open(&meta, &shared).unwrap());
     assert_eq!(collect(table.iter()).unwrap(), entries);
     table.verify().unwrap();
-    assert_eq!(cache.stats().misses + cache.stats().blocks as u64, 0, "walks go past the cache");
+    assert_eq!(
+        shared.cache().stats().misses + shared.cache().stats().blocks as u64,
+        0,
+        "walks go past the cache"
+    );
     // In the page cache: a read that must not wait takes it from there, and keeps it.
     let found = |mode| {
         matches!(
@@ -216,10 +224,14 @@ fn a_read_fills_the_cache_and_a_walk_leaves_it_alone() {
         )
     };
     assert!(found(ReadMode::Cached));
-    assert_eq!((cache.stats().misses, cache.stats().blocks), (2, 2), "an index and a data block");
+    assert_eq!(
+        (shared.cache().stats().misses, shared.cache().stats().blocks),
+        (2, 2),
+        "an index and a data block"
+    );
     storage.set_cold(true);
     assert!(found(ReadMode::Cached));
-    assert_eq!((cache.stats().hits, cache.stats().misses), (2, 2));
+    assert_eq!((shared.cache().stats().hits, shared.cache().stats().misses), (2, 2));
     let reads = storage.read_count();
     for (key, seq, ..) in &entries {
         assert!(get(&table, key, *seq).unwrap().is_some());
@@ -233,7 +245,7 @@ fn a_read_fills_the_cache_and_a_walk_leaves_it_alone() {
     assert_eq!(storage.read_count() - reads, first_round, "all blocks are in memory by now");
     // Another file at the same offsets is another place.
     let meta = build(&storage, ID + 1, &[put("a", 1, "other")]);
-    let other = Table::open(&storage, &meta, &cache).unwrap();
+    let other = Table::open(&meta, &shared).unwrap();
     assert_eq!(get(&other, b"a", 1).unwrap().unwrap().2, b"other");
 }
 

@@ -6,19 +6,25 @@ use std::sync::Arc;
 
 use super::block::Block;
 
-/// The bytes of a value. It lends them from memory, or holds the block of a table in which they
-/// stand (usually one that is also in the block cache). So keep it briefly: a small value keeps a
-/// whole block in memory.
+/// The bytes of a value. It lends them from memory, owns them, or holds the block of a table in
+/// which they stand (usually one that is also in the block cache). So keep it briefly: a small value
+/// keeps a whole block in memory.
 #[derive(Clone)]
 pub struct Value<'a>(Repr<'a>);
 
 #[derive(Clone)]
 enum Repr<'a> {
     Lent(&'a [u8]),
+    Owned(Box<[u8]>),
     Pinned(Arc<Block>, Range<usize>),
 }
 
 impl<'a> Value<'a> {
+    /// A copy of `bytes`.
+    pub(crate) fn copied(bytes: &[u8]) -> Self {
+        Value(Repr::Owned(bytes.into()))
+    }
+
     pub(crate) fn lent(bytes: &'a [u8]) -> Self {
         Value(Repr::Lent(bytes))
     }
@@ -26,6 +32,26 @@ impl<'a> Value<'a> {
     /// The bytes at `range` of the block.
     pub(super) fn pinned(block: Arc<Block>, range: Range<usize>) -> Self {
         Value(Repr::Pinned(block, range))
+    }
+
+    /// The same, lending nothing: a copy if it did.
+    pub fn to_owned(&self) -> Value<'static> {
+        match &self.0 {
+            Repr::Lent(bytes) => Value::copied(bytes),
+            Repr::Owned(bytes) => Value(Repr::Owned(bytes.clone())),
+            Repr::Pinned(block, range) => Value(Repr::Pinned(Arc::clone(block), range.clone())),
+        }
+    }
+
+    /// The bytes from `start` on, without a copy.
+    pub(crate) fn starting_at(self, start: usize) -> Self {
+        Value(match self.0 {
+            Repr::Lent(bytes) => Repr::Lent(bytes.get(start..).unwrap_or_default()),
+            Repr::Owned(bytes) => Repr::Owned(bytes.get(start..).unwrap_or_default().into()),
+            Repr::Pinned(block, range) => {
+                Repr::Pinned(block, (range.start + start).min(range.end)..range.end)
+            }
+        })
     }
 }
 
@@ -35,6 +61,7 @@ impl Deref for Value<'_> {
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Repr::Lent(bytes) => bytes,
+            Repr::Owned(bytes) => bytes,
             Repr::Pinned(block, range) => block.slice(range.clone()),
         }
     }
@@ -57,6 +84,30 @@ impl Eq for Value<'_> {}
 impl PartialEq<[u8]> for Value<'_> {
     fn eq(&self, other: &[u8]) -> bool {
         **self == *other
+    }
+}
+
+impl PartialEq<&[u8]> for Value<'_> {
+    fn eq(&self, other: &&[u8]) -> bool {
+        **self == **other
+    }
+}
+
+impl PartialEq<Vec<u8>> for Value<'_> {
+    fn eq(&self, other: &Vec<u8>) -> bool {
+        **self == **other
+    }
+}
+
+impl<const N: usize> PartialEq<[u8; N]> for Value<'_> {
+    fn eq(&self, other: &[u8; N]) -> bool {
+        **self == *other
+    }
+}
+
+impl<const N: usize> PartialEq<&[u8; N]> for Value<'_> {
+    fn eq(&self, other: &&[u8; N]) -> bool {
+        **self == **other
     }
 }
 

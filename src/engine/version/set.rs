@@ -159,6 +159,11 @@ impl VersionSet {
         id
     }
 
+    /// What the manifest says.
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
     /// The current manifest's number.
     pub(crate) fn manifest_id(&self) -> u64 {
         self.manifest_id

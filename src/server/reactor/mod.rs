@@ -75,6 +75,8 @@ pub(crate) struct Reactor<'e> {
     /// The time of this tick, in milliseconds since `started`.
     now_ms: u64,
     next_watch_ms: u64,
+    /// When parked connections try again, even without news.
+    retry_ms: Option<u64>,
     /// What the log's failure was, once it has failed.
     failure: Option<String>,
     stopping: Stopping,
@@ -107,6 +109,7 @@ impl<'e> Reactor<'e> {
             started: Instant::now(),
             now_ms: 0,
             next_watch_ms: 0,
+            retry_ms: None,
             failure: None,
             stopping: Stopping::default(),
         }
@@ -130,7 +133,9 @@ impl<'e> Reactor<'e> {
             if self.notifier.take_news() {
                 self.take_news();
             }
+            self.retry_parked();
             self.serve_ready();
+            self.note_retry();
             self.commit();
             self.release();
             self.flush_dirty();
@@ -163,7 +168,8 @@ impl<'e> Reactor<'e> {
             return Some(Duration::ZERO);
         }
         let watch_ms = (!lists.watch.is_empty()).then_some(self.next_watch_ms);
-        let times = [watch_ms, self.acceptor.resume_ms(), self.stopping.deadline_ms()];
+        let times =
+            [watch_ms, self.acceptor.resume_ms(), self.stopping.deadline_ms(), self.retry_ms];
         let next_ms = times.into_iter().flatten().min()?;
         // One more: the clock rounds down, and a timer must not be early and spin.
         Some(Duration::from_millis(next_ms.saturating_sub(self.now_ms) + 1))

@@ -7,7 +7,7 @@ use super::super::connection::{Flags, Turn};
 use super::super::dispatch::Asker;
 use super::super::limits::MAX_CONNECTIONS;
 use super::super::token::{ConnectionId, Source};
-use super::{Connection, Reactor, enlist, find, recycle};
+use super::{Connection, Reactor, as_ms, enlist, find, recycle};
 
 impl Reactor<'_> {
     /// Gives each connection on the ready list one turn.
@@ -125,6 +125,22 @@ impl Reactor<'_> {
             return self.close_slow_reader(id);
         }
         self.enlist_by_state(id);
+    }
+
+    /// Lets parked connections try again when the engine said so.
+    pub(super) fn retry_parked(&mut self) {
+        if self.retry_ms.is_some_and(|retry_ms| retry_ms <= self.now_ms) {
+            self.retry_ms = None;
+            self.unpark();
+        }
+    }
+
+    /// Notes when connections that were parked in this tick should try again.
+    pub(super) fn note_retry(&mut self) {
+        if let Some(after) = self.services.keyspace.take_retry_after() {
+            let retry_ms = self.now_ms + as_ms(after) + 1;
+            self.retry_ms = Some(self.retry_ms.map_or(retry_ms, |earlier| earlier.min(retry_ms)));
+        }
     }
 
     /// Lets every parked connection try again.

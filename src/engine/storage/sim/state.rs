@@ -28,13 +28,14 @@ pub(super) struct Inode {
     pub(super) durable: Vec<u8>,
     /// Numbers of the sectors written since they were last synced.
     pub(super) dirty: BTreeSet<usize>,
-    linked: bool,
+    /// Names that lead to it.
+    links: usize,
     handles: usize,
 }
 
 impl Inode {
     fn holding(bytes: Vec<u8>) -> Self {
-        Inode { visible: bytes.clone(), durable: bytes, linked: true, ..Inode::default() }
+        Inode { visible: bytes.clone(), durable: bytes, links: 1, ..Inode::default() }
     }
 
     pub(super) fn read(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
@@ -131,13 +132,19 @@ impl Change {
     }
 }
 
+/// Whether a file's full name is one of the directory whose names begin with `prefix`.
+fn is_in(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|rest| !rest.contains('/'))
+}
+
 /// Everything that a simulated machine knows.
 #[derive(Debug, Clone)]
 pub(super) struct State {
     pub(super) faults: Faults,
     pub(super) hold_syncs: bool,
     pub(super) waiting_syncs: usize,
-    pub(super) locked: bool,
+    /// The directories that are locked.
+    pub(super) locked: BTreeSet<String>,
     pub(super) cold: bool,
     pub(super) capacity: Option<u64>,
     random: Random,
@@ -156,7 +163,7 @@ impl State {
             faults: Faults::default(),
             hold_syncs: false,
             waiting_syncs: 0,
-            locked: false,
+            locked: BTreeSet::new(),
             cold: false,
             capacity: None,
             random: Random(seed),
@@ -186,8 +193,10 @@ impl State {
         self.visible.get(name).copied().ok_or_else(|| ErrorKind::NotFound.into())
     }
 
-    pub(super) fn names(&self) -> Vec<String> {
-        self.visible.keys().cloned().collect()
+    /// The names of the files in a directory.
+    pub(super) fn names(&self, prefix: &str) -> Vec<String> {
+        let names = self.visible.keys().filter(|name| is_in(name, prefix));
+        names.map(|name| name[prefix.len()..].to_owned()).collect()
     }
 
     pub(super) fn open(&mut self, name: &str) -> io::Result<InodeId> {
@@ -206,9 +215,19 @@ impl State {
         if self.visible.contains_key(name) {
             return Err(ErrorKind::AlreadyExists.into());
         }
-        let id = self.add(Inode { handles: 1, linked: true, ..Inode::default() });
+        let id = self.add(Inode { handles: 1, links: 1, ..Inode::default() });
         self.make(Change::Link { name: name.to_owned(), id });
         Ok(id)
+    }
+
+    pub(super) fn link(&mut self, name: &str, other: &str) -> io::Result<()> {
+        let id = self.id(name)?;
+        if self.visible.contains_key(other) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        self.inode(id)?.links += 1;
+        self.make(Change::Link { name: other.to_owned(), id });
+        Ok(())
     }
 
     pub(super) fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
@@ -228,12 +247,19 @@ impl State {
         Ok(())
     }
 
-    /// Makes the directory durable, and forgets files that nothing can reach any more.
-    pub(super) fn sync_dir(&mut self) {
+    /// Makes a directory durable, and forgets files that nothing can reach any more.
+    pub(super) fn sync_dir(&mut self, prefix: &str) {
+        let mut left = Vec::new();
         for change in self.pending.drain(..) {
-            change.apply(&mut self.durable);
+            if change.names().iter().all(|name| is_in(name, prefix)) {
+                change.apply(&mut self.durable);
+            } else {
+                left.push(change);
+            }
         }
-        self.inodes.retain(|_, inode| inode.linked || inode.handles > 0);
+        self.pending = left;
+        let held: HashSet<InodeId> = self.durable.values().copied().collect();
+        self.inodes.retain(|id, inode| inode.links > 0 || inode.handles > 0 || held.contains(id));
     }
 
     pub(super) fn write(&mut self, id: InodeId, buf: &[u8], offset: u64) -> io::Result<()> {
@@ -250,7 +276,7 @@ impl State {
 
     pub(super) fn free_bytes(&self) -> u64 {
         let Some(capacity) = self.capacity else { return UNLIMITED_FREE_BYTES };
-        let held = self.inodes.values().filter(|inode| inode.linked || inode.handles > 0);
+        let held = self.inodes.values().filter(|inode| inode.links > 0 || inode.handles > 0);
         capacity.saturating_sub(held.map(|inode| inode.visible.len() as u64).sum())
     }
 
@@ -279,7 +305,7 @@ impl State {
 
     fn unlink_inode(&mut self, name: &str) {
         if let Ok(inode) = self.named(name) {
-            inode.linked = false;
+            inode.links = inode.links.saturating_sub(1);
         }
     }
 
@@ -294,7 +320,7 @@ impl State {
         next.faults = Faults::default();
         next.hold_syncs = false;
         next.waiting_syncs = 0;
-        next.locked = false;
+        next.locked.clear();
         next.inodes.values_mut().for_each(|inode| inode.handles = 0);
         next
     }

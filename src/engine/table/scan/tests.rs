@@ -7,10 +7,10 @@ use crate::engine::iter::testing::{Owned, Random, collect, owned};
 use crate::engine::key::Kind;
 use crate::engine::storage::Storage;
 use crate::engine::storage::sim::{FaultKind, SimStorage, Times};
+use crate::engine::table::Compression;
 use crate::engine::table::tests::{COMPRESSIONS, ID, build, built, built_as, open, put};
 use crate::engine::table::tests::{EXAMPLE_BLOCKS, INDEX_BLOCK, TOP_INDEX, example, forge};
-use crate::engine::table::tests::{delete, random_entries};
-use crate::engine::table::{BlockCache, Compression};
+use crate::engine::table::tests::{delete, random_entries, tables};
 
 const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Backward];
 
@@ -124,8 +124,8 @@ fn short_scans_fill_the_cache_and_long_ones_read_ahead_past_it() {
     let entries = random_entries(4, 30_000, 20_000);
     let meta = build(&storage, ID, &entries);
     for direction in DIRECTIONS {
-        let cache = Arc::new(BlockCache::new(8 << 20));
-        let table = Arc::new(Table::open(&storage, &meta, &cache).unwrap());
+        let shared = tables(&storage, 8 << 20);
+        let table = Arc::new(Table::open(&meta, &shared).unwrap());
         let short = |count| {
             let mut scan = table.scan(ALL, direction);
             (0..count).for_each(|_| assert!(scan.advance().unwrap()));
@@ -136,7 +136,7 @@ fn short_scans_fill_the_cache_and_long_ones_read_ahead_past_it() {
         assert_eq!(storage.read_count(), reads, "all from the cache");
         assert_eq!(collect(table.scan(ALL, direction)).unwrap().len(), entries.len());
         let windows = meta.bytes / (256 << 10) + 6;
-        let index_blocks = cache.stats().blocks as u64;
+        let index_blocks = shared.cache().stats().blocks as u64;
         assert!(index_blocks < meta.bytes / (256 << 10) + CACHED_BLOCKS as u64 + 2);
         let taken = storage.read_count() - reads;
         assert!(taken <= windows + index_blocks, "{taken} reads of {} bytes", meta.bytes);

@@ -1,0 +1,102 @@
+//! Checkpoints: a consistent copy of the database in another directory, while writing goes on.
+//!
+//! Tables never change, so the copy shares them by hard links and costs little room and time. Its
+//! manifest and log are its own. Until its `CURRENT` is there, which comes last, the directory does
+//! not open as a database: a copy that was broken off is never taken for a whole one.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::db::Inner;
+use super::super::error::{Error, Result};
+use super::super::filename;
+use super::super::journal::format::BLOCK_BYTES;
+use super::super::journal::{Header, Purpose};
+use super::super::options::Environment;
+use super::super::storage::Storage;
+use super::super::sync::{lock, read};
+use super::super::version::Version;
+use super::super::version::set::{Snapshot, VersionSet};
+use super::super::wal;
+
+/// A file that cannot be linked is copied in pieces of this size.
+const COPY_BYTES: usize = 1 << 20;
+
+impl Inner {
+    /// Writes what is in tables to `storage`, which is the directory `path`. What fails there is no
+    /// trouble of this database.
+    pub(super) fn checkpoint(&self, storage: &Arc<dyn Storage>, path: &Path) -> Result<()> {
+        let (snapshot, version) = self.state();
+        let target = Environment { storage: Arc::clone(storage), ..self.environment.clone() };
+        let _lock = lock_empty(storage.as_ref())?;
+        for (_, table) in version.tables() {
+            let name = filename::table(table.meta().id);
+            self.link_or_copy(&name, storage.as_ref(), path)?;
+            self.yield_to_urgent()?;
+        }
+        start_log(&target, snapshot)
+    }
+
+    /// What the manifest says, and the version that it says it of: held, its files stay.
+    fn state(&self) -> (Snapshot, Arc<Version>) {
+        let set = lock(&self.set);
+        (set.snapshot().clone(), Arc::clone(&read(&self.memory).version))
+    }
+
+    fn link_or_copy(&self, name: &str, to: &dyn Storage, path: &Path) -> Result<()> {
+        match self.environment.storage.link(name, path) {
+            Err(e) if matches!(e.kind(), ErrorKind::CrossesDevices | ErrorKind::Unsupported) => {
+                self.copy(name, to).map_err(|e| Error::io("copy", name, e))
+            }
+            linked => linked.map_err(|e| Error::io("link", name, e)),
+        }
+    }
+
+    fn copy(&self, name: &str, to: &dyn Storage) -> std::io::Result<()> {
+        let (from, to) = (self.environment.storage.open(name)?, to.create(name)?);
+        let length = from.len()?;
+        let mut piece = vec![0; COPY_BYTES];
+        for offset in (0..length).step_by(COPY_BYTES) {
+            let bytes = (length - offset).min(COPY_BYTES as u64) as usize;
+            from.read_exact_at(&mut piece[..bytes], offset)?;
+            to.write_all_at(&piece[..bytes], offset)?;
+        }
+        to.sync()
+    }
+}
+
+/// Locks a directory that holds nothing.
+fn lock_empty(storage: &dyn Storage) -> Result<Box<dyn Send + Sync>> {
+    let use_error = |e| Error::io("use", "the checkpoint's directory", e);
+    let guard = storage.lock().map_err(|e| match e.kind() {
+        ErrorKind::WouldBlock => Error::Locked,
+        _ => use_error(e),
+    })?;
+    let names = storage.list().map_err(use_error)?;
+    if names.iter().all(|name| name == filename::LOCK) {
+        Ok(guard)
+    } else {
+        Err(Error::InvalidOption("a checkpoint needs an empty directory".to_owned()))
+    }
+}
+
+/// Gives a copy an empty log, and then the manifest that makes it a database.
+fn start_log(target: &Environment, mut snapshot: Snapshot) -> Result<()> {
+    let id = snapshot.next_file_id;
+    snapshot.next_file_id += 1;
+    snapshot.first_segment = id;
+    let spare = wal::create_segment(target.storage.as_ref(), id, BLOCK_BYTES)?;
+    let header = Header {
+        purpose: Purpose::Wal,
+        id,
+        epoch: (target.random)(),
+        first_group: 1,
+        first_seq: snapshot.flushed_seq + 1,
+        previous_id: 0,
+        previous_end: 0,
+        previous_crc: 0,
+    };
+    wal::start_segment(spare, &header)?;
+    VersionSet::create(target.clone(), snapshot).map(|_| ())
+}

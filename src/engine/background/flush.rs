@@ -1,0 +1,137 @@
+//! What keeps memory writable: spare log segments, and flushes of full memtables.
+
+use std::time::Instant;
+
+use super::super::compaction::job::{Cuts, Surroundings, Target, write_tables};
+use super::super::db::Inner;
+use super::super::error::{Error, Result};
+use super::super::event::Event;
+use super::super::filename;
+use super::super::iter::{Retention, VisibleIter};
+use super::super::memtable::Memtable;
+use super::super::sync::{lock, read, write};
+use super::super::version::{TableRef, VersionEdit};
+use super::super::wal;
+
+impl Inner {
+    /// Prepares a segment or flushes a memtable; false if neither is called for.
+    pub(super) fn do_urgent(&self) -> Result<bool> {
+        self.check_log()?;
+        if self.prepare_segment()? {
+            return Ok(true);
+        }
+        if self.commit.wants_flush() {
+            self.freeze_if_idle();
+        }
+        self.flush()
+    }
+
+    /// Makes what is in memory flushable, unless something is waiting for its flush already.
+    fn freeze_if_idle(&self) {
+        let mut memory = write(&self.memory);
+        if memory.immutables.is_empty() {
+            memory.freeze_unless_empty();
+        }
+    }
+
+    /// Keeps one spare segment ready.
+    pub(super) fn prepare_segment(&self) -> Result<bool> {
+        let _preparing = lock(&self.background.preparing);
+        if self.background.is_over() || !self.commit.wants_spare() {
+            return Ok(false);
+        }
+        let id = lock(&self.set).next_file_id();
+        let storage = self.environment.storage.as_ref();
+        let spare = wal::create_segment(storage, id, self.options.wal_segment_bytes)?;
+        self.commit.add_spare(spare);
+        Ok(true)
+    }
+
+    /// Writes the oldest frozen memtable as a table; false if there is none.
+    pub(super) fn flush(&self) -> Result<bool> {
+        let _flushing = lock(&self.background.flushing);
+        if self.background.is_over() {
+            return Ok(false);
+        }
+        let Some(memtable) = read(&self.memory).immutables.front().cloned() else {
+            return Ok(false);
+        };
+        let started = Instant::now();
+        let last_seq = memtable.last_seq();
+        // A table must not hold what the log may yet lose.
+        self.wait_durable(last_seq)?;
+        let tables = self.write_memtable(&memtable)?;
+        let first_segment = self.commit.oldest_needed(last_seq);
+        let edit = VersionEdit {
+            added: tables.iter().map(|table| (0, table.meta().clone())).collect(),
+            deleted_ranges: memtable.ranges().iter().cloned().collect(),
+            flushed_seq: Some(last_seq),
+            first_segment: Some(first_segment),
+            ..VersionEdit::default()
+        };
+        drop(memtable);
+        self.install(&edit, &tables)?;
+        self.note_flush(&tables, started);
+        self.retire_segments(first_segment)?;
+        Ok(true)
+    }
+
+    fn write_memtable(&self, memtable: &std::sync::Arc<Memtable>) -> Result<Vec<TableRef>> {
+        let retention = Retention {
+            snapshots: self.snapshots.list(),
+            ranges: std::sync::Arc::clone(memtable.ranges()),
+            now_ms: self.now_ms(),
+            drop_tombstones: false,
+        };
+        let purged_seq = retention.purged_seq(memtable.last_seq());
+        let mut entries = VisibleIter::new(memtable.sorted(), retention);
+        let target = Target { purged_seq, ..self.target(0) };
+        write_tables(target, &mut entries, Cuts::none(), &mut FlushSurroundings(self))
+    }
+
+    fn note_flush(&self, tables: &[TableRef], started: Instant) {
+        let bytes = tables.iter().map(|table| table.meta().bytes).sum();
+        let entries = tables.iter().map(|table| table.meta().entries).sum();
+        self.counters.flushes.add(1);
+        self.counters.written_bytes[0].add(bytes);
+        *lock(&self.last_flush) = Some(Instant::now());
+        self.emit(|| Event::Flushed { entries, bytes, elapsed: started.elapsed() });
+    }
+
+    /// Recycles or removes segments that hold nothing but what is in tables.
+    fn retire_segments(&self, first_needed: u64) -> Result<()> {
+        let storage = self.environment.storage.as_ref();
+        let _preparing = lock(&self.background.preparing);
+        while let Some(old) = self.commit.retire(first_needed) {
+            if self.commit.wants_spare() {
+                let id = lock(&self.set).next_file_id();
+                self.commit.add_spare(wal::recycle_segment(storage, old, id)?);
+            } else {
+                let name = filename::wal(old);
+                storage.remove(&name).map_err(|e| Error::io("remove", &name, e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Flushes what is in memory now.
+    pub(super) fn flush_everything(&self) -> Result<()> {
+        while self.flush()? {}
+        self.freeze_if_idle();
+        while self.flush()? {}
+        Ok(())
+    }
+}
+
+/// A flush is interrupted by nothing but the lack of a log segment.
+struct FlushSurroundings<'a>(&'a Inner);
+
+impl Surroundings for FlushSurroundings<'_> {
+    fn next_file_id(&mut self) -> u64 {
+        lock(&self.0.set).next_file_id()
+    }
+
+    fn yield_now(&mut self) -> Result<()> {
+        self.0.prepare_segment().map(|_| ())
+    }
+}

@@ -1,0 +1,174 @@
+//! Point reads: memory first, then tables.
+//!
+//! A lookup takes the memory lock for as long as it looks into memtables, and none while it reads
+//! tables: it holds the version that was current, whose tables stay readable. Whatever is shown must
+//! be durable before, a tombstone's answer too; damage is never answered as a miss.
+
+use std::sync::Arc;
+
+use super::db::Inner;
+use super::error::{Error, Result};
+use super::key::{EXPIRY_BYTES, Kind, Seq, live};
+use super::memory::Memory;
+use super::memtable::Found;
+use super::sync::read;
+use super::table::{self, Read, ReadMode, Value};
+use super::version::Version;
+
+/// A key's value, and what else is known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// The value.
+    pub value: Value<'a>,
+    /// The version: the sequence number of the write. No two writes have the same.
+    pub version: Seq,
+    /// When it expires, in milliseconds since the Unix epoch, if it does.
+    pub expires_ms: Option<u64>,
+}
+
+impl Record<'_> {
+    /// The same, lending nothing.
+    pub fn to_owned(&self) -> Record<'static> {
+        let (version, expires_ms) = (self.version, self.expires_ms);
+        Record { value: self.value.to_owned(), version, expires_ms }
+    }
+}
+
+/// A point read over tables, pinned to the version of the tables at which it was looked up.
+pub struct TableRead {
+    inner: Arc<Inner>,
+    version: Arc<Version>,
+    key: Vec<u8>,
+}
+
+impl TableRead {
+    pub(crate) fn new(inner: &Arc<Inner>, version: &Arc<Version>, key: &[u8]) -> Self {
+        TableRead { inner: Arc::clone(inner), version: Arc::clone(version), key: key.to_vec() }
+    }
+
+    /// Reads, blocking on the disk; for a worker thread.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Io`: never answered as "missing".
+    pub fn run(&self) -> Result<Option<Record<'static>>> {
+        self.inner.read_tables_blocking(&self.version, &self.key, Seq::MAX)
+    }
+
+    /// Whether its answer is still the one of the tables.
+    pub(crate) fn is_of(&self, version: &Arc<Version>) -> bool {
+        Arc::ptr_eq(&self.version, version)
+    }
+}
+
+impl Inner {
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.environment.clock.now_ms()
+    }
+
+    /// The newest sequence number that a lookup may see: after a failure of the log, only what is
+    /// known to be durable.
+    pub(crate) fn readable_seq(&self) -> Seq {
+        if self.commit.failure().is_some() { self.commit.durable_seq() } else { Seq::MAX }
+    }
+
+    /// What a reader at `snapshot` sees at `key`.
+    pub(crate) fn get(&self, key: &[u8], snapshot: Seq) -> Result<Option<Record<'static>>> {
+        self.counters.gets.add(1);
+        let at = snapshot.min(self.readable_seq());
+        let memory = read(&self.memory);
+        if let Some(found) = memory.get(key, at) {
+            let (seq, record) = (found.seq, self.copied(&found));
+            drop(memory);
+            return self.commit.wait_to_show(seq, self.is_manual()).map(|()| record);
+        }
+        let version = Arc::clone(&memory.version);
+        drop(memory);
+        self.read_tables_blocking(&version, key, at)
+    }
+
+    /// The same for many keys, all as of one moment.
+    pub(crate) fn multi_get(
+        &self,
+        keys: &[impl AsRef<[u8]>],
+        snapshot: Seq,
+    ) -> Result<Vec<Option<Value<'static>>>> {
+        self.counters.gets.add(keys.len() as u64);
+        let at = snapshot.min(self.readable_seq());
+        let memory = read(&self.memory);
+        memory.prefetch(keys.iter().map(AsRef::as_ref));
+        let mut newest = 0;
+        let in_memory: Vec<Option<Option<Value>>> = keys
+            .iter()
+            .map(|key| {
+                let found = memory.get(key.as_ref(), at)?;
+                newest = newest.max(found.seq);
+                Some(self.copied(&found).map(|record| record.value))
+            })
+            .collect();
+        let version = Arc::clone(&memory.version);
+        drop(memory);
+        let mut values = Vec::with_capacity(keys.len());
+        for (key, found) in keys.iter().zip(in_memory) {
+            values.push(match found {
+                Some(value) => value,
+                None => self
+                    .read_tables_blocking(&version, key.as_ref(), at)?
+                    .map(|record| record.value),
+            });
+        }
+        self.commit.wait_to_show(newest, self.is_manual()).map(|()| values)
+    }
+
+    /// What a version in memory shows, copied out of it.
+    fn copied(&self, found: &Found<'_>) -> Option<Record<'static>> {
+        let (value, expires_ms) = live(found.kind, found.value, || self.now_ms())?;
+        Some(Record { value: Value::copied(value), version: found.seq, expires_ms })
+    }
+
+    pub(crate) fn read_tables_blocking(
+        &self,
+        version: &Version,
+        key: &[u8],
+        snapshot: Seq,
+    ) -> Result<Option<Record<'static>>> {
+        match self.read_tables(version, key, snapshot, ReadMode::Blocking)? {
+            Read::Done(record) => Ok(record),
+            Read::WouldBlock => {
+                Err(Error::io("read", "a table", std::io::ErrorKind::WouldBlock.into()))
+            }
+        }
+    }
+
+    /// What the tables of `version` show at `key`.
+    pub(crate) fn read_tables(
+        &self,
+        version: &Version,
+        key: &[u8],
+        snapshot: Seq,
+        mode: ReadMode,
+    ) -> Result<Read<Option<Record<'static>>>> {
+        let found =
+            version.get(key, snapshot, mode).inspect_err(|error| self.note_damage(error))?;
+        Ok(match found {
+            Read::Done(found) => Read::Done(found.and_then(|found| self.pinned(found))),
+            Read::WouldBlock => Read::WouldBlock,
+        })
+    }
+
+    /// What a version in a table shows, where it stands.
+    fn pinned(&self, found: table::Version) -> Option<Record<'static>> {
+        let (_, expires_ms) = live(found.kind, &found.value, || self.now_ms())?;
+        let skipped = if found.kind == Kind::Expiring { EXPIRY_BYTES } else { 0 };
+        Some(Record { value: found.value.starting_at(skipped), version: found.seq, expires_ms })
+    }
+}
+
+impl Memory {
+    /// Starts fetching what lookups of `keys` touch, so that their waits for memory overlap.
+    fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+        let started: Vec<u64> = keys.map(|key| self.active.prefetch(key)).collect();
+        for hash in started {
+            self.active.prefetch_entry(hash);
+        }
+    }
+}

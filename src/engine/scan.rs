@@ -1,0 +1,140 @@
+//! Scans: walks over a range of keys, in either direction, over one consistent state.
+//!
+//! A scan pins the state of the moment at which it was asked for, and reads nothing before its first
+//! step. What it shows is durable. It lends keys and values from where they stand; as an iterator it
+//! copies them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::db::Inner;
+use super::error::Result;
+use super::iter::Direction;
+use super::key::Seq;
+use super::range::KeyRange;
+use super::view::{LiveEntries, View};
+
+/// A walk over the keys of a range and their values, ascending unless [`Scan::reversed`]. It shows
+/// the database as of its beginning; while it lives, tables that were merged since keep their room
+/// on disk.
+///
+/// ```
+/// # use chronos::engine::{Engine, Environment, KeyRange, Options};
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let (engine, _) = Engine::open(Environment::disk(directory.path())?, Options::default())?;
+/// # for user in ["user:1", "user:2", "user:3", "visit:1"] { engine.put(user.as_bytes(), b"x")?; }
+/// let mut scan = engine.scan(KeyRange::prefix(b"user:"));
+/// let mut count = 0;
+/// while scan.advance()? {
+///     count += 1; // scan.key() and scan.value() lend, without a copy
+/// }
+/// assert_eq!(count, 3);
+///
+/// let (last, _) = engine.scan(..).reversed().next().unwrap()?;
+/// assert_eq!(last, b"visit:1");
+/// # engine.close()?;
+/// # Ok::<(), chronos::engine::Error>(())
+/// ```
+pub struct Scan {
+    inner: Arc<Inner>,
+    view: View,
+    range: KeyRange,
+    direction: Direction,
+    walk: Option<LiveEntries>,
+    /// Whether the iterator has told of an error.
+    failed: bool,
+}
+
+impl Scan {
+    /// Of what `snapshot` shows in `range`, or this moment if that is earlier.
+    pub(crate) fn new(inner: &Arc<Inner>, range: KeyRange, snapshot: Seq) -> Self {
+        Scan {
+            view: View::take(inner, snapshot),
+            inner: Arc::clone(inner),
+            range,
+            direction: Direction::Forward,
+            walk: None,
+            failed: false,
+        }
+    }
+
+    /// The same in descending order; before the first step.
+    #[must_use]
+    pub fn reversed(mut self) -> Self {
+        self.direction = Direction::Backward;
+        self.walk = None;
+        self
+    }
+
+    /// The last write that it can show: whatever is seen of it, even that something is not there, is
+    /// durable once [`super::Engine::durable_seq`] has reached that. [`Scan::advance`] waits for it.
+    pub fn seq(&self) -> Seq {
+        self.view.seq
+    }
+
+    /// Moves to the next key; false at the end.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Io` where something cannot be read: the scan is over then and not complete.
+    /// `Failed` if what it shows may not survive.
+    pub fn advance(&mut self) -> Result<bool> {
+        let walk = match &mut self.walk {
+            Some(walk) => walk,
+            none => {
+                self.inner.commit.wait_to_show(self.view.seq, self.inner.is_manual())?;
+                self.inner.counters.scans.add(1);
+                none.insert(self.view.walk(&self.inner, &self.range, self.direction))
+            }
+        };
+        walk.advance().inspect_err(|error| self.inner.note_damage(error))
+    }
+
+    /// The current key; only after [`Scan::advance`] returned true.
+    pub fn key(&self) -> &[u8] {
+        self.walk.as_ref().map_or(b"", LiveEntries::key)
+    }
+
+    /// The current value.
+    pub fn value(&self) -> &[u8] {
+        self.walk.as_ref().map_or(b"", |walk| walk.version().1)
+    }
+
+    /// The current version: the sequence number of its write.
+    pub fn version(&self) -> Seq {
+        self.walk.as_ref().map_or(0, |walk| walk.version().0)
+    }
+
+    /// When the current value expires, in milliseconds since the Unix epoch, if it does.
+    pub fn expires_ms(&self) -> Option<u64> {
+        self.walk.as_ref().and_then(|walk| walk.version().2)
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Result<(Vec<u8>, Vec<u8>)>;
+
+    /// Copies of the next key and value. After an error there is nothing more.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        match self.advance() {
+            Ok(true) => Some(Ok((self.key().to_vec(), self.value().to_vec()))),
+            Ok(false) => None,
+            Err(error) => {
+                self.failed = true;
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scan")
+            .field("range", &self.range)
+            .field("direction", &self.direction)
+            .field("seq", &self.view.seq)
+            .finish_non_exhaustive()
+    }
+}
