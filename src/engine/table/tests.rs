@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 mod assigned;
+mod expiring;
 
 use super::*;
 use crate::engine::documented::documented;
@@ -467,7 +468,7 @@ fn truncate_everywhere(compression: Compression) {
 
 /// Offset and size of each block of the example table, in the order of `docs/format.md`.
 pub(super) const EXAMPLE_BLOCKS: [(usize, usize); 5] =
-    [(0, 0x29), (0x2e, 0x16), (0x49, 0x42), (0x90, 0x90), (0x125, 0x16)];
+    [(0, 0x29), (0x2e, 0x16), (0x49, 0x42), (0x90, 0xa1), (0x136, 0x16)];
 pub(super) const INDEX_BLOCK: usize = 1;
 pub(super) const TOP_INDEX: usize = 4;
 
