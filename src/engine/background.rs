@@ -24,8 +24,8 @@ use super::version::shape::Levels;
 use super::version::{TableRef, VersionEdit};
 use super::wal;
 
-/// How long to wait before looking whether a full disk has room again.
-const NO_SPACE_RETRY: Duration = Duration::from_secs(1);
+/// How long to wait before looking whether a full disk has room again, or a file can be opened.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What the background was asked to do.
 #[derive(Default)]
@@ -34,6 +34,8 @@ pub(crate) struct Background {
     changed: Condvar,
     /// Read between the pieces of a merge, without the lock.
     stopping: AtomicBool,
+    /// Whether the last step failed for lack of something that the process may get again.
+    retries: AtomicBool,
 }
 
 #[derive(Default)]
@@ -177,8 +179,9 @@ impl Inner {
                 return self.close_now();
             }
             self.run_background();
-            let waits_for_room = self.faults.needed_bytes().is_some();
-            self.background.wait(waits_for_room.then_some(NO_SPACE_RETRY));
+            let retries = self.background.retries.swap(false, Ordering::Relaxed);
+            let waits = retries || self.faults.needed_bytes().is_some();
+            self.background.wait(waits.then_some(RETRY));
         }
     }
 
@@ -188,6 +191,7 @@ impl Inner {
         if self.background.is_over() {
             return;
         }
+        self.empty_trash();
         if !self.has_room_again() {
             return self.refuse_compactions(&Error::NoSpace);
         }
@@ -217,6 +221,10 @@ impl Inner {
     fn take_error(&self, error: &Error) {
         match error {
             Error::Closed | Error::Failed(_) => {}
+            error if error.is_out_of_descriptors() => {
+                tracing::warn!(%error, "too many files are open; the work is tried again");
+                self.background.retries.store(true, Ordering::Relaxed);
+            }
             Error::Corrupt { .. } | Error::Io { op: "read", .. } => self.note_damage(error),
             error if error.is_no_space() => {
                 self.faults.enter_no_space(error.clone(), self.options.room_bytes());
@@ -361,8 +369,18 @@ impl Inner {
         Ok(())
     }
 
-    /// Does the merge that `pick` chooses; false if it chooses none.
+    /// Does the merge that `pick` chooses, and removes what it made superfluous; false if it chooses
+    /// none.
     fn compact(&self, pick: impl Fn(&Levels<'_>, &BTreeSet<u64>) -> Option<Plan>) -> Result<bool> {
+        let outcome = self.merge_or_move(pick);
+        self.empty_trash();
+        outcome
+    }
+
+    fn merge_or_move(
+        &self,
+        pick: impl Fn(&Levels<'_>, &BTreeSet<u64>) -> Option<Plan>,
+    ) -> Result<bool> {
         let version = Arc::clone(&read(&self.memory).version);
         let levels = version.metadata();
         let Some(plan) = pick(&levels, &self.damaged_tables()) else {
@@ -408,15 +426,24 @@ impl Inner {
         let added = tables.iter().map(|table| (plan.output_level, table.meta().clone())).collect();
         let removed = plan.inputs.iter().copied().collect();
         self.install(&VersionEdit { added, removed, ..VersionEdit::default() }, &tables)?;
-        for id in &plan.inputs {
-            let name = filename::table(*id);
-            // Readers that still hold the table go on reading it.
-            self.environment.storage.remove(&name).map_err(|e| Error::io("remove", &name, e))?;
+        // Readers that still hold one go on reading it.
+        for table in inputs {
+            table.retire();
         }
         self.counters.compactions.add(1);
         let bytes: u64 = inputs.iter().map(|table| table.meta().bytes).sum();
         self.counters.compacted_bytes.add(bytes);
         Ok(())
+    }
+
+    /// Removes the files of retired tables that have no reader any more. What cannot be removed stays
+    /// until the next open, as an orphan.
+    fn empty_trash(&self) {
+        for id in self.tables.take_trash() {
+            if let Err(error) = self.tables.remove(id) {
+                tracing::warn!(table = id, %error, "could not remove a superfluous table");
+            }
+        }
     }
 
     /// A merge that ran out of room is worth another try once its outputs surely fit.
@@ -429,9 +456,7 @@ impl Inner {
 
     /// Where new tables of a level go.
     fn target(&self, level: usize) -> Target<'_> {
-        let storage = self.environment.storage.as_ref();
-        let compression = self.options.compression_of(level);
-        Target { storage, cache: &self.cache, compression }
+        Target { tables: &self.tables, compression: self.options.compression_of(level) }
     }
 
     fn damaged_tables(&self) -> BTreeSet<u64> {
@@ -450,6 +475,8 @@ impl Inner {
             tracing::error!(%error, "memory could not be flushed; the log keeps what it holds");
         }
         self.commit.stop();
+        // Afterwards the directory may be another's: what has readers by then is left as an orphan.
+        self.empty_trash();
         *lock(&self.directory_lock) = None;
         self.background.finish(&outcome);
         self.signal.notify();

@@ -17,7 +17,7 @@ use super::options::{Environment, Options, Scheduling};
 use super::recovery::{self, Recovery};
 use super::stats::{Counters, Stats};
 use super::sync::{Signal, lock, read, write};
-use super::table::{BlockCache, Read, ReadMode, Value};
+use super::table::{BlockCache, MAX_OPEN_TABLES, Read, ReadMode, Tables, Value};
 use super::ticket::Ticket;
 use super::version::Version;
 use super::version::set::VersionSet;
@@ -37,7 +37,7 @@ pub(crate) struct Inner {
     pub(crate) environment: Environment,
     pub(crate) options: Options,
     pub(crate) memory: RwLock<Memory>,
-    pub(crate) cache: Arc<BlockCache>,
+    pub(crate) tables: Arc<Tables>,
     pub(crate) commit: Commit,
     pub(crate) set: Mutex<VersionSet>,
     pub(crate) background: Background,
@@ -60,8 +60,10 @@ impl Engine {
             std::io::ErrorKind::WouldBlock => Error::Locked,
             _ => Error::io("use", "the data directory", e),
         })?;
-        let cache = Arc::new(BlockCache::new(options.cache_bytes()));
-        let opened = recovery::open(&environment, &options, &cache)?;
+        let cache = BlockCache::new(options.cache_bytes());
+        let storage = Arc::clone(&environment.storage);
+        let tables = Arc::new(Tables::new(storage, cache, MAX_OPEN_TABLES));
+        let opened = recovery::open(&environment, &options, &tables)?;
         let signal = Arc::new(Signal::default());
         let last_seq = opened.recovery.last_seq;
         let commit = Commit::new(
@@ -77,7 +79,7 @@ impl Engine {
         }
         let inner = Arc::new(Inner {
             memory: RwLock::new(Memory::new(opened.version, last_seq, options.memtable_bytes())),
-            cache,
+            tables,
             commit,
             set: Mutex::new(opened.set),
             background: Background::default(),

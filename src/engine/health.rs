@@ -104,8 +104,12 @@ impl Faults {
         self.out_of_space.load(Ordering::Acquire)
     }
 
-    /// Notes a file that is damaged or cannot be read; returns whether it is news.
+    /// Notes a file that is damaged or cannot be read; returns whether it is news. That too many files
+    /// are open says nothing about this one.
     pub(crate) fn note_damage(&self, cause: &Error) -> bool {
+        if cause.is_out_of_descriptors() {
+            return false;
+        }
         let (Error::Corrupt { file, .. } | Error::Io { op: "read", file, .. }) = cause else {
             return false;
         };

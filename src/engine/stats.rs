@@ -99,7 +99,7 @@ impl Inner {
         });
         let resident = || memory.version.tables().map(|(_, table)| table.resident_bytes());
         Stats {
-            cache: self.cache.stats(),
+            cache: self.tables.cache().stats(),
             filter_bytes: resident().map(|bytes| bytes.filter).sum(),
             index_bytes: resident().map(|bytes| bytes.index).sum(),
             last_seq: memory.last_seq,

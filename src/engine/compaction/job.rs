@@ -10,8 +10,7 @@ use std::sync::Arc;
 use crate::engine::error::{Error, Result};
 use crate::engine::filename;
 use crate::engine::iter::EntryIter;
-use crate::engine::storage::Storage;
-use crate::engine::table::{BlockCache, Compression, Table, TableBuilder};
+use crate::engine::table::{Compression, Table, TableBuilder, Tables};
 
 /// Bytes written between two looks at what is more urgent.
 const YIELD_EVERY_BYTES: u64 = 256 << 10;
@@ -67,10 +66,8 @@ impl Cuts {
 /// Where tables go.
 #[derive(Clone, Copy)]
 pub(crate) struct Target<'a> {
-    /// Holds the files.
-    pub(crate) storage: &'a dyn Storage,
-    /// What the tables will be read through.
-    pub(crate) cache: &'a Arc<BlockCache>,
+    /// Holds the files, and what they will be read through.
+    pub(crate) tables: &'a Arc<Tables>,
     /// How their data blocks are compressed.
     pub(crate) compression: Compression,
 }
@@ -125,7 +122,7 @@ impl Writer<'_> {
                     let id = surroundings.next_file_id();
                     self.outputs.push(id);
                     none.insert(TableBuilder::new(
-                        self.target.storage,
+                        self.target.tables.storage(),
                         id,
                         self.target.compression,
                     )?)
@@ -142,7 +139,11 @@ impl Writer<'_> {
         if self.builder.is_some() {
             tables.push(self.finish()?);
         }
-        self.target.storage.sync_dir().map_err(|e| Error::io("sync", "the directory", e))?;
+        self.target
+            .tables
+            .storage()
+            .sync_dir()
+            .map_err(|e| Error::io("sync", "the directory", e))?;
         Ok(tables)
     }
 
@@ -153,11 +154,14 @@ impl Writer<'_> {
         let builder = self.builder.take().ok_or(Error::Closed)?;
         let meta = builder.finish()?;
         let verify = || -> Result<Arc<Table>> {
-            let table = Table::open(self.target.storage, &meta, self.target.cache)?;
+            let table = Table::open(self.target.tables, &meta)?;
             table.verify()?;
             Ok(Arc::new(table))
         };
         verify().map_err(|error| {
+            if error.is_out_of_descriptors() {
+                return error;
+            }
             Error::io("verify", &filename::table(meta.id), std::io::Error::other(error))
         })
     }
@@ -166,7 +170,7 @@ impl Writer<'_> {
         self.builder = None;
         for id in &self.outputs {
             // What cannot be removed now is an orphan, removed at the next open.
-            let _ = self.target.storage.remove(&filename::table(*id));
+            let _ = self.target.tables.remove(*id);
         }
     }
 }

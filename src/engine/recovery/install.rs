@@ -18,7 +18,7 @@ use crate::engine::key::Seq;
 use crate::engine::memtable::Memtable;
 use crate::engine::options::{Environment, Options};
 use crate::engine::storage::Storage;
-use crate::engine::table::BlockCache;
+use crate::engine::table::Tables;
 use crate::engine::version::set::{Snapshot, VersionSet};
 use crate::engine::version::{TableRef, Version, VersionEdit};
 use crate::engine::wal::{self, Spare, Wal};
@@ -29,7 +29,7 @@ pub(super) fn install(
     environment: &Environment,
     options: &Options,
     directory: &Directory,
-    cache: &Arc<BlockCache>,
+    tables: &Arc<Tables>,
 ) -> Result<Opened> {
     let storage = environment.storage.as_ref();
     for name in &directory.temporaries {
@@ -39,7 +39,7 @@ pub(super) fn install(
     keep_torn_tail(storage, &found)?;
     let mut ids = Ids(found.snapshot.next_file_id.max(directory.free_id()));
     let wal = start_log(environment, options, directory, &found, &mut ids)?;
-    let target = Target { storage, cache, compression: options.compression_of(0) };
+    let target = Target { tables, compression: options.compression_of(0) };
     let flushed = flush(target, std::mem::take(&mut found.memtables), &mut ids)?;
     let version = add_tables(&mut found, &flushed);
     let mut snapshot = found.snapshot;

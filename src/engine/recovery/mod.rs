@@ -18,7 +18,7 @@ use super::filename::{self, FileKind};
 use super::key::Seq;
 use super::options::{Environment, Options};
 use super::storage::Storage;
-use super::table::BlockCache;
+use super::table::Tables;
 use super::version::Version;
 use super::version::set::{self, VersionSet};
 use super::wal::{Spare, Wal};
@@ -64,21 +64,21 @@ pub(crate) struct Opened {
     pub(crate) recovery: Recovery,
 }
 
-/// Opens the database in the environment's storage, which must be locked; its tables read through
-/// `cache`.
+/// Opens the database in the environment's storage, which must be locked and be that of
+/// `tables`.
 pub(crate) fn open(
     environment: &Environment,
     options: &Options,
-    cache: &Arc<BlockCache>,
+    tables: &Arc<Tables>,
 ) -> Result<Opened> {
     let started = Instant::now();
     let storage = environment.storage.as_ref();
     let directory = Directory::list(storage)?;
     let found = match set::load(storage)? {
-        Some(loaded) => replay::read(storage, loaded, &directory, options, cache)?,
+        Some(loaded) => replay::read(storage, loaded, &directory, options, tables)?,
         None => replay::read_nothing(storage, &directory)?,
     };
-    let mut opened = install::install(found, environment, options, &directory, cache)?;
+    let mut opened = install::install(found, environment, options, &directory, tables)?;
     opened.recovery.elapsed = started.elapsed();
     Ok(opened)
 }

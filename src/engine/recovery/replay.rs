@@ -10,7 +10,7 @@ use crate::engine::key::Seq;
 use crate::engine::memtable::Memtable;
 use crate::engine::options::Options;
 use crate::engine::storage::Storage;
-use crate::engine::table::{BlockCache, Table};
+use crate::engine::table::{Table, Tables};
 use crate::engine::version::TableRef;
 use crate::engine::version::set::{Loaded, Snapshot};
 use crate::engine::wal::{self, Write};
@@ -89,7 +89,7 @@ pub(super) fn read(
     loaded: Loaded,
     directory: &Directory,
     options: &Options,
-    cache: &Arc<BlockCache>,
+    tables: &Arc<Tables>,
 ) -> Result<Found> {
     if let Some(offset) = loaded.torn_at {
         let manifest = filename::manifest(loaded.id);
@@ -102,7 +102,7 @@ pub(super) fn read(
         ..Found::default()
     };
     for (_, meta) in found.snapshot.tables.values() {
-        found.tables.push(Arc::new(Table::open(storage, meta, cache)?));
+        found.tables.push(Arc::new(Table::open(tables, meta)?));
     }
     found.replay(storage, directory, options)?;
     Ok(found)

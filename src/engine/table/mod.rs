@@ -19,10 +19,12 @@ mod compression;
 mod filter;
 mod format;
 mod forward;
+mod handles;
 mod iter;
 mod reader;
 mod reclaim;
 mod scan;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -34,8 +36,10 @@ pub(crate) use self::block::Block;
 pub(crate) use self::builder::TableBuilder;
 pub use self::compression::Compression;
 pub(crate) use self::filter::KeyHash;
+pub(crate) use self::handles::MAX_OPEN_TABLES;
 pub(crate) use self::reader::Table;
 pub(crate) use self::scan::TableScan;
+pub(crate) use self::shared::Tables;
 pub use self::value::Value;
 
 /// The cache that tables read their blocks through.

@@ -75,7 +75,9 @@ mod tests {
 
     fn reclaim_ms(expiries: &[u64], tombstones: u64, others: u64) -> u64 {
         let mut sampled = Expiries::default();
-        expiries.iter().for_each(|expiry| sampled.add(*expiry));
+        for expiry in expiries {
+            sampled.add(*expiry);
+        }
         assert!(sampled.sample.len() <= SAMPLE);
         sampled.reclaim_ms(expiries.len() as u64 + tombstones + others, tombstones)
     }
@@ -134,7 +136,7 @@ mod tests {
             let noise: Vec<u64> = (0..count).map(|_| random.below(u64::MAX)).collect();
             assert_close(&noise, "in no order");
             for period in [2, 3, 4, 8, 13, 64, 1_000] {
-                let late = |i: u64| if i % period == 0 { i } else { i + count };
+                let late = |i: u64| if i.is_multiple_of(period) { i } else { i + count };
                 assert_close(&(0..count).map(late).collect::<Vec<_>>(), "with a period");
             }
         }
