@@ -27,7 +27,7 @@ use super::snapshot::{Snapshot, Snapshots};
 use super::stalls::Stall;
 use super::stats::{Counters, Stats};
 use super::sync::{Signal, lock};
-use super::table::{Tables, Value};
+use super::table::{BlockCache, Tables, Value};
 use super::ticket::Ticket;
 use super::version::set::VersionSet;
 
@@ -127,7 +127,7 @@ impl Engine {
         })?;
         let tables = Tables::new(
             Arc::clone(&environment.storage),
-            options.cache_bytes(),
+            BlockCache::new(options.cache_bytes()),
             options.max_open_tables,
         );
         let tables = Arc::new(tables);

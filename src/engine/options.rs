@@ -13,7 +13,7 @@ use super::event::EventListener;
 use super::memory::MAX_IMMUTABLES;
 use super::memtable::MAX_MEMTABLE_BYTES;
 use super::storage::{Storage, disk::DiskStorage};
-use super::table::Compression;
+use super::table::{Compression, MAX_OPEN_TABLES};
 use super::version::LEVELS;
 
 /// When a write counts as committed, and so when its `OK` may leave.
@@ -77,7 +77,7 @@ impl Default for Options {
             compression: Compression::default(),
             bottom_compression: Compression::default(),
             level0_tables: 4,
-            max_open_tables: 1_000,
+            max_open_tables: MAX_OPEN_TABLES,
             scheduling: Scheduling::Threads,
             listener: None,
         }
