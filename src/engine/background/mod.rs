@@ -384,6 +384,7 @@ impl Inner {
         drop((memory, set));
         // Freed outside of the locks: giving back a memtable's memory takes a while.
         drop((old, flushed));
+        self.fit_cache();
         self.background.merge_waker.wake();
         self.signal.notify();
         Ok(())
