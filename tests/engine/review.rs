@@ -1,0 +1,138 @@
+//! What a hostile review found: each test here failed once.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use chronos::engine::storage::sim::{FaultKind, SimStorage, Survival, Times};
+use chronos::engine::storage::{File, Storage};
+use chronos::engine::{
+    Batch, Conditional, Durability, Engine, Error, Expected, Health, Options, Scheduling,
+    WriteDurability, WriteOptions,
+};
+
+use crate::support::{Got, PATIENCE, in_time, key, open, tiny, world};
+
+const UNSYNCED: WriteOptions = WriteOptions { durability: WriteDurability::Unsynced };
+
+/// A storage that has no descriptors left to open files with, or holds back the log's syncs, once it
+/// is told so.
+#[derive(Clone)]
+struct Scarce {
+    storage: SimStorage,
+    exhausted: Arc<AtomicBool>,
+    held: Arc<AtomicBool>,
+}
+
+impl Scarce {
+    fn new() -> Self {
+        Scarce { storage: SimStorage::new(1), exhausted: Arc::default(), held: Arc::default() }
+    }
+
+    fn wrap(&self, name: &str, file: Arc<dyn File>) -> Arc<dyn File> {
+        let held = Arc::clone(&self.held);
+        if name.contains(".wal") { Arc::new(HeldFile { file, held }) } else { file }
+    }
+}
+
+struct HeldFile {
+    file: Arc<dyn File>,
+    held: Arc<AtomicBool>,
+}
+
+impl File for HeldFile {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buf, offset)
+    }
+
+    fn try_read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.try_read_exact_at(buf, offset)
+    }
+
+    fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(buf, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        while self.held.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.file.sync()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+}
+
+impl Storage for Scarce {
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+        self.storage.lock()
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.storage.list()
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        /// EMFILE.
+        const TOO_MANY_OPEN_FILES: i32 = 24;
+        if self.exhausted.load(Ordering::Relaxed) {
+            return Err(io::Error::from_raw_os_error(TOO_MANY_OPEN_FILES));
+        }
+        Ok(self.wrap(name, self.storage.open(name)?))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        Ok(self.wrap(name, self.storage.create(name)?))
+    }
+
+    fn read_from_device(&self, name: &str) -> io::Result<Vec<u8>> {
+        self.storage.read_from_device(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.storage.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.storage.remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.storage.sync_dir()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.storage.free_bytes()
+    }
+
+    fn directory(&self, path: &Path) -> io::Result<Arc<dyn Storage>> {
+        self.storage.directory(path)
+    }
+
+    fn link(&self, name: &str, path: &Path) -> io::Result<()> {
+        self.storage.link(name, path)
+    }
+}
+
+/// A lookup that finds no descriptor has not found damage: nothing is given up for it.
+#[test]
+fn a_lack_of_descriptors_is_no_damage() {
+    let storage = Scarce::new();
+    let options = Options { max_open_tables: 1, ..tiny(Scheduling::Manual) };
+    let (engine, _) = Engine::open(world(storage.clone(), 1), options).unwrap();
+    for number in 0..200 {
+        engine.put(&key(number), &[7; 400]).unwrap();
+    }
+    engine.compact().unwrap();
+    storage.exhausted.store(true, Ordering::Relaxed);
+    let refused = (0..200).filter(|number| engine.get(&key(*number)).is_err()).count();
+    assert!(refused > 0, "nothing had to be opened");
+    assert!(engine.scan(..).any(|entry| entry.is_err()));
+    assert!(matches!(engine.health(), Health::Ok), "{:?}", engine.health());
+    storage.exhausted.store(false, Ordering::Relaxed);
+    assert!((0..200).all(|number| engine.got(&key(number)).is_some()));
+}
