@@ -12,7 +12,6 @@ use super::batch::{check_write, expiring};
 use super::compaction::job::verified;
 use super::db::Inner;
 use super::error::{Error, Result};
-use super::filename;
 use super::iter::Entry;
 use super::key::{Kind, Seq};
 use super::sync::lock;
@@ -155,7 +154,7 @@ impl Drop for Ingest {
         let left: Vec<TableMeta> = std::mem::take(&mut *lock(&self.complete));
         remove_tables(&self.inner, &left);
         if let Some(id) = self.begun {
-            let _ = self.inner.environment.storage.remove(&filename::table(id));
+            let _ = self.inner.tables.remove(id);
         }
     }
 }

@@ -136,3 +136,32 @@ fn a_lack_of_descriptors_is_no_damage() {
     storage.exhausted.store(false, Ordering::Relaxed);
     assert!((0..200).all(|number| engine.got(&key(number)).is_some()));
 }
+
+/// What the files of `storage` take up, those that are open and have no name included.
+fn used_bytes(storage: &SimStorage) -> u64 {
+    const LARGE: u64 = 1 << 40;
+    storage.set_capacity(Some(LARGE));
+    LARGE - storage.free_bytes().unwrap()
+}
+
+/// The files of outputs that are given up must not live on as open files.
+#[test]
+fn a_merge_that_ran_out_of_room_gives_back_what_it_took() {
+    let storage = SimStorage::new(1);
+    let engine = open(storage.clone(), 1).unwrap();
+    for number in 0..400 {
+        engine.put(&key(number), &[number as u8; 400]).unwrap();
+    }
+    engine.compact().unwrap();
+    (0..400).for_each(|number| engine.put(&key(number), &[1; 100]).unwrap());
+    drop(engine);
+    let engine = open(storage.clone(), 2).unwrap();
+    let before = storage.list().unwrap().len();
+    // Room for some outputs of the merge, not for all.
+    storage.set_capacity(Some(used_bytes(&storage) + (40 << 10)));
+    let free = storage.free_bytes().unwrap();
+    let outcome = engine.compact();
+    assert!(outcome.is_err(), "there is room for all of it");
+    assert_eq!(storage.list().unwrap().len(), before);
+    assert_eq!(storage.free_bytes().unwrap(), free);
+}

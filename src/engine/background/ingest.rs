@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use super::super::commit::Urgency;
 use super::super::db::Inner;
 use super::super::error::{Error, Result};
-use super::super::filename;
 use super::super::key::Seq;
 use super::super::sync::{lock, read, write};
 use super::super::table::{Table, TableMeta};
@@ -84,7 +83,7 @@ impl Inner {
 pub(crate) fn remove(inner: &Inner, metas: &[TableMeta]) {
     for meta in metas {
         // What cannot be removed now is an orphan, removed at the next open.
-        let _ = inner.environment.storage.remove(&filename::table(meta.id));
+        let _ = inner.tables.remove(meta.id);
     }
 }
 

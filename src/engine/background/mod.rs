@@ -408,10 +408,9 @@ impl Inner {
     /// Removes the files of tables that nobody reads any more.
     fn empty_trash(&self) {
         for id in self.tables.take_trash() {
-            let name = filename::table(id);
-            if let Err(error) = self.environment.storage.remove(&name) {
+            if let Err(error) = self.tables.remove(id) {
                 // An orphan: the next open removes it.
-                tracing::warn!(file = name, %error, "could not remove a file");
+                tracing::warn!(file = filename::table(id), %error, "could not remove a file");
             }
         }
     }

@@ -62,6 +62,13 @@ impl Tables {
         Ok(file)
     }
 
+    /// Removes the file of a table that nobody reads any more, open or not: while it is open it
+    /// keeps its room on the device.
+    pub(crate) fn remove(&self, id: u64) -> io::Result<()> {
+        self.handles.remove(&id);
+        self.storage.remove(&filename::table(id))
+    }
+
     /// Gives up a table that nobody reads any more.
     pub(super) fn discard(&self, id: u64) {
         lock(&self.trash).push(id);
@@ -69,11 +76,7 @@ impl Tables {
 
     /// Takes out the ids of tables whose files may be removed.
     pub(crate) fn take_trash(&self) -> Vec<u64> {
-        let trash = std::mem::take(&mut *lock(&self.trash));
-        for id in &trash {
-            self.handles.remove(id);
-        }
-        trash
+        std::mem::take(&mut *lock(&self.trash))
     }
 }
 
