@@ -165,3 +165,52 @@ fn a_merge_that_ran_out_of_room_gives_back_what_it_took() {
     assert_eq!(storage.list().unwrap().len(), before);
     assert_eq!(storage.free_bytes().unwrap(), free);
 }
+
+/// What a reader kept alive is removed when it lets go: that may be the room that is lacking.
+#[test]
+fn what_a_scan_gives_free_ends_the_lack_of_space() {
+    let storage = SimStorage::new(1);
+    let engine = open(storage.clone(), 1).unwrap();
+    for number in 0..600 {
+        engine.put(&key(number), &[1; 400]).unwrap();
+    }
+    engine.compact().unwrap();
+    let mut scan = engine.scan(..);
+    assert!(scan.advance().unwrap());
+    engine.delete_range(..).unwrap();
+    engine.compact().unwrap();
+    storage.set_capacity(Some(0));
+    let error = (0_u64..).find_map(|number| engine.put(&key(number), &[2; 900]).err());
+    assert!(matches!(error, Some(Error::NoSpace)), "{error:?}");
+    storage.set_capacity(Some(used_bytes(&storage)));
+    engine.run_background();
+    assert!(matches!(engine.health(), Health::NoSpace { .. }));
+    drop(scan);
+    engine.run_background();
+    assert!(matches!(engine.health(), Health::Ok), "{:?}", engine.health());
+}
+
+/// The same while nothing else happens.
+#[test]
+fn what_a_scan_gives_free_is_removed_though_nothing_is_written() {
+    let storage = SimStorage::new(1);
+    let options = tiny(Scheduling::Threads);
+    let (engine, _) = Engine::open(world(storage.clone(), 1), options).unwrap();
+    for number in 0..200 {
+        engine.put(&key(number), &[1; 400]).unwrap();
+    }
+    engine.compact().unwrap();
+    let mut scan = engine.scan(..);
+    assert!(scan.advance().unwrap());
+    engine.delete_range(..).unwrap();
+    engine.compact().unwrap();
+    let tables = || storage.list().unwrap().iter().filter(|name| name.ends_with(".sst")).count();
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert!(tables() > 0, "the scan needs them");
+    drop(scan);
+    let since = Instant::now();
+    while tables() > 0 {
+        assert!(since.elapsed() < PATIENCE, "{} tables are left", tables());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

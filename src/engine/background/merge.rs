@@ -59,7 +59,8 @@ impl Inner {
 
     /// How long the merging thread waits at most before it looks again.
     pub(super) fn merge_pause(&self) -> Option<Duration> {
-        let retry = self.lacks_something().then_some(super::RETRY_AFTER);
+        let must_look = self.lacks_something() || self.tables.expects_trash();
+        let retry = must_look.then_some(super::RETRY_AFTER);
         let until_idle =
             lock(&self.last_flush).map(|last| IDLE_AFTER.saturating_sub(last.elapsed()));
         // Just past it: the look itself must find the engine idle.

@@ -290,6 +290,8 @@ impl Inner {
     /// Outside NOSPACE, or with enough free bytes to try again.
     fn has_room_again(&self) -> bool {
         let Some(needed) = self.faults.needed_bytes() else { return true };
+        // What readers have let go of since may be all that is lacking.
+        self.empty_trash();
         self.environment.storage.free_bytes().is_ok_and(|free| free >= needed)
     }
 

@@ -98,7 +98,9 @@ impl Table {
 
     /// The table is no longer part of the database: its file may go once nobody has it any more.
     pub(crate) fn retire(&self) {
-        self.is_retired.store(true, Ordering::Release);
+        if !self.is_retired.swap(true, Ordering::AcqRel) {
+            self.tables.expect_trash();
+        }
     }
 
     /// Bytes of memory that the open table keeps: filter and top index.

@@ -8,6 +8,7 @@
 //! whoever does background work takes the trash out.
 
 use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use foldhash::fast::FixedState;
@@ -27,6 +28,8 @@ pub(crate) struct Tables {
     cache: BlockCache,
     handles: Handles,
     trash: Mutex<Vec<u64>>,
+    /// Tables that were retired and whose files are still there.
+    retired: AtomicUsize,
 }
 
 impl Tables {
@@ -34,7 +37,8 @@ impl Tables {
     /// beside those that are being read.
     pub(crate) fn new(storage: Arc<dyn Storage>, cache_bytes: usize, max_open: usize) -> Self {
         let cache = BlockCache::new(cache_bytes);
-        Tables { storage, cache, handles: handles(max_open), trash: Mutex::default() }
+        let (handles, trash) = (handles(max_open), Mutex::default());
+        Tables { storage, cache, handles, trash, retired: AtomicUsize::new(0) }
     }
 
     /// Holds the files.
@@ -76,7 +80,19 @@ impl Tables {
 
     /// Takes out the ids of tables whose files may be removed.
     pub(crate) fn take_trash(&self) -> Vec<u64> {
-        std::mem::take(&mut *lock(&self.trash))
+        let trash = std::mem::take(&mut *lock(&self.trash));
+        self.retired.fetch_sub(trash.len(), Ordering::Relaxed);
+        trash
+    }
+
+    /// Takes note of a table that will come to the trash.
+    pub(super) fn expect_trash(&self) {
+        self.retired.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether something is in the trash, or will be once its readers let go of it: they tell nobody.
+    pub(crate) fn expects_trash(&self) -> bool {
+        self.retired.load(Ordering::Relaxed) > 0
     }
 }
 
