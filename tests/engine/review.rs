@@ -214,3 +214,55 @@ fn what_a_scan_gives_free_is_removed_though_nothing_is_written() {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// What is ingested has a number that no later write gets, whatever the log lost.
+#[test]
+fn a_write_after_an_ingestion_is_newer_whatever_a_power_cut_took() {
+    for durability in [Durability::Always, Durability::EverySecond, Durability::Os] {
+        for written in [0_u64, 1, 100] {
+            let storage = SimStorage::new(1);
+            let options = Options { durability, ..tiny(Scheduling::Manual) };
+            let (engine, _) = Engine::open(world(storage.clone(), 1), options).unwrap();
+            for number in 0..written {
+                engine.put_with(&key(number), b"before", UNSYNCED).unwrap();
+            }
+            let mut ingest = engine.ingest();
+            (0..9).for_each(|number| ingest.put(&key(number), b"ingested").unwrap());
+            ingest.finish().unwrap();
+            let ingested = engine.get_record(&key(3)).unwrap().unwrap().version;
+            let engine = open(storage.power_cut(Survival::Nothing), 2).unwrap();
+            assert_eq!(engine.got(&key(3)), Some(b"ingested".to_vec()));
+            for number in 0..9 {
+                engine.put(&key(number), b"after").unwrap();
+            }
+            let what = format!("{durability:?}, {written} writes before");
+            let versions: Vec<_> = (0..9)
+                .map(|number| engine.get_record(&key(number)).unwrap().unwrap().version)
+                .collect();
+            assert!(!versions.contains(&ingested), "{what}: {ingested} of {versions:?}");
+            let mut backward = engine.scan(key(0)..key(9)).reversed().map(|entry| entry.unwrap().1);
+            assert!(backward.all(|value| value == b"after"), "{what}");
+            engine.compact().unwrap();
+            let read: Vec<_> = (0..9).filter_map(|number| engine.got(&key(number))).collect();
+            assert_eq!(read, vec![b"after".to_vec(); 9], "{what}");
+        }
+    }
+}
+
+/// However full log and queue are, an ingestion finds a place.
+#[test]
+fn an_ingestion_gets_its_place_while_much_waits_to_be_committed() {
+    for written in 40..70 {
+        let options = Options { memory_bytes: 8 << 20, ..tiny(Scheduling::Manual) };
+        let (engine, _) = Engine::open(world(SimStorage::new(1), 1), options).unwrap();
+        in_time("an ingestion", move || {
+            for number in 0..written {
+                engine.put_with(&key(number), &[1; 1_000], UNSYNCED).unwrap();
+            }
+            let mut ingest = engine.ingest();
+            ingest.put(&key(3), b"ingested").unwrap();
+            ingest.finish().unwrap();
+            assert_eq!(engine.got(&key(3)), Some(b"ingested".to_vec()));
+        });
+    }
+}

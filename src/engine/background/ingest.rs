@@ -40,6 +40,8 @@ impl Inner {
     fn place(&self, metas: &[TableMeta]) -> Result<Vec<TableRef>> {
         let seq = self.take_place()?;
         while read(&self.memory).immutables.front().is_some_and(|m| m.last_seq() < seq) {
+            // After a panic of another thread nothing is flushed any more.
+            self.check_log()?;
             self.flush()?;
         }
         metas.iter().map(|meta| self.open_table(&meta.clone().assign(seq))).collect()
@@ -49,11 +51,15 @@ impl Inner {
     fn take_place(&self) -> Result<Seq> {
         loop {
             if let Some(seq) = self.try_take_place()? {
-                self.wait_durable(seq)?;
+                // Whatever the durability: a number that tables have and the log forgets would be
+                // given out again. And on this thread: the log's may have ended with the engine.
+                self.commit.sync()?;
                 return Ok(seq);
             }
-            self.prepare_segment()?;
-            self.flush()?;
+            if !self.prepare_segment()? && !self.flush()? {
+                // It is what waits for the log that takes up the room.
+                self.commit.sync()?;
+            }
         }
     }
 
@@ -93,4 +99,29 @@ fn level_for(version: &Version, table: &TableRef) -> usize {
     let is_free =
         |level: &usize| overlapping(&levels[*level], range(table.meta())).next().is_none();
     (0..LEVELS).take_while(is_free).last().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::Engine;
+    use crate::engine::options::{Environment, Options, SystemClock};
+    use crate::engine::storage::sim::SimStorage;
+
+    #[test]
+    fn an_ingestion_that_meets_the_end_of_the_log_thread_does_not_wait_for_it() {
+        let storage = Arc::new(SimStorage::new(1));
+        let environment =
+            Environment { storage, clock: Arc::new(SystemClock), random: Arc::new(|| 1) };
+        let (engine, _) = Engine::open(environment, Options::default()).unwrap();
+        let inner = Arc::clone(&engine.inner);
+        // Its threads have ended by then; the merging one may have got this far before.
+        drop(engine);
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || sender.send(inner.ingest(&Mutex::default())));
+        receiver.recv_timeout(Duration::from_secs(30)).expect("it waits for ever").unwrap();
+    }
 }
