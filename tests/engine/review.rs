@@ -266,3 +266,19 @@ fn an_ingestion_gets_its_place_while_much_waits_to_be_committed() {
         });
     }
 }
+
+/// An ingestion that failed once cannot be finished: what it lost would be missing in silence.
+#[test]
+fn an_ingestion_that_failed_stays_failed() {
+    for call in 1..60 {
+        let storage = SimStorage::new(1);
+        let engine = open(storage.clone(), 1).unwrap();
+        storage.fail_call(storage.call_count() + call, FaultKind::NoSpace, Times::Once);
+        let mut ingest = engine.ingest();
+        let failed = (0..200).filter(|n| ingest.put(&key(*n), &[3; 400]).is_err()).count();
+        if ingest.finish().is_ok() {
+            let missing = (0..200).filter(|number| engine.got(&key(*number)).is_none()).count();
+            assert_eq!((failed, missing), (0, 0), "call {call}");
+        }
+    }
+}
