@@ -123,10 +123,12 @@ impl Ingest {
 
     fn start_table(&mut self) -> Result<&mut TableBuilder> {
         self.inner.refusal().map_or(Ok(()), Err)?;
-        let id = lock(&self.inner.set).next_file_id();
         let compression = self.inner.options.compression_of(LEVELS - 1);
         let storage = self.inner.environment.storage.as_ref();
-        let builder = TableBuilder::new(storage, id, compression)?;
+        let (id, builder) = self.inner.in_directory(|| {
+            let id = lock(&self.inner.set).next_file_id();
+            Ok((id, TableBuilder::new(storage, id, compression)?))
+        })?;
         self.begun = Some(id);
         Ok(self.builder.insert(builder))
     }
@@ -168,10 +170,14 @@ impl Drop for Ingest {
     fn drop(&mut self) {
         self.builder = None;
         let left: Vec<TableMeta> = std::mem::take(&mut *lock(&self.complete));
-        remove_tables(&self.inner, &left);
-        if let Some(id) = self.begun {
-            let _ = self.inner.tables.remove(id);
-        }
+        // After a close they are orphans, removed at the next open.
+        let _ = self.inner.in_directory(|| {
+            remove_tables(&self.inner, &left);
+            if let Some(id) = self.begun {
+                let _ = self.inner.tables.remove(id);
+            }
+            Ok(())
+        });
     }
 }
 

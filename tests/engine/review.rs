@@ -282,3 +282,24 @@ fn an_ingestion_that_failed_stays_failed() {
         }
     }
 }
+
+/// Once closed, nothing of the engine touches the directory: it may be another's by then.
+#[test]
+fn an_ingestion_ends_with_the_close() {
+    let storage = SimStorage::new(1);
+    let engine = open(storage.clone(), 1).unwrap();
+    let mut begun = engine.ingest();
+    begun.put(&key(1), &[1; 400]).unwrap();
+    let mut fresh = engine.ingest();
+    engine.close().unwrap();
+    let other = open(storage.clone(), 2).unwrap();
+    let files = storage.list().unwrap();
+    assert!(matches!(fresh.put(&key(1), b"late"), Err(Error::Closed)));
+    assert_eq!(storage.list().unwrap(), files);
+    let calls = storage.call_count();
+    drop((begun, fresh));
+    assert_eq!(storage.call_count(), calls, "it removes nothing from another's directory");
+    other.put(b"key", b"value").unwrap();
+    other.compact().unwrap();
+    assert_eq!(other.got(b"key"), Some(b"value".to_vec()));
+}

@@ -268,6 +268,12 @@ impl Inner {
         self.run(step);
     }
 
+    /// Changes something in the directory, unless that was given free: it may be another's then.
+    pub(crate) fn in_directory<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<T> {
+        let _preparing = lock(&self.background.preparing);
+        if self.background.is_over() { Err(Error::Closed) } else { change() }
+    }
+
     /// Repeats a step until nothing is left to do or an error says what is lacking.
     fn run(&self, step: impl Fn() -> Result<bool>) {
         if !self.has_room_again() {
