@@ -303,3 +303,16 @@ fn an_ingestion_ends_with_the_close() {
     other.compact().unwrap();
     assert_eq!(other.got(b"key"), Some(b"value".to_vec()));
 }
+
+/// Whoever asks for work of an engine without threads gets it done, whoever else is at it.
+#[test]
+fn callers_of_an_engine_without_threads_do_not_wait_for_each_other_for_ever() {
+    let engine = open(SimStorage::new(1), 1).unwrap();
+    in_time("a merge", move || {
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| (0..3_000).for_each(|_| engine.compact().unwrap()));
+            }
+        });
+    });
+}
