@@ -304,6 +304,40 @@ fn an_ingestion_ends_with_the_close() {
     assert_eq!(other.got(b"key"), Some(b"value".to_vec()));
 }
 
+/// A batch that needs more than one memtable is all there after a power cut, or not at all.
+#[test]
+fn a_batch_over_two_memtables_survives_as_a_whole_or_not_at_all() {
+    let mut outcomes = [0, 0];
+    for call in 1.. {
+        let storage = SimStorage::new(1);
+        let options = Options {
+            memory_bytes: 8 << 20,
+            wal_segment_bytes: 256 << 10,
+            ..tiny(Scheduling::Manual)
+        };
+        let (engine, _) = Engine::open(world(storage.clone(), 1), options).unwrap();
+        engine.put(b"before", b"").unwrap();
+        let mut batch = Batch::new();
+        batch.put(b"first", b"");
+        for number in 0..1_500 {
+            batch.delete_range(key(number)..key(number + 1));
+        }
+        batch.put(b"last", b"");
+        engine.write(&batch, UNSYNCED).unwrap();
+        storage.crash_at(storage.call_count() + call);
+        let is_done = engine.compact().is_ok();
+        drop(engine);
+        let engine = open(storage.power_cut(Survival::Nothing), 2).unwrap();
+        let there = [b"first".as_slice(), b"last"].map(|key| engine.got(key).is_some());
+        assert_eq!(there[0], there[1], "call {call}");
+        outcomes[usize::from(there[0])] += 1;
+        if is_done {
+            break;
+        }
+    }
+    assert!(outcomes.iter().all(|count| *count > 0), "{outcomes:?}");
+}
+
 /// Whoever asks for work of an engine without threads gets it done, whoever else is at it.
 #[test]
 fn callers_of_an_engine_without_threads_do_not_wait_for_each_other_for_ever() {
