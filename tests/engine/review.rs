@@ -350,3 +350,17 @@ fn callers_of_an_engine_without_threads_do_not_wait_for_each_other_for_ever() {
         });
     });
 }
+
+/// A scan that is asked for more than it has does not bring its caller down.
+#[test]
+fn a_scan_at_its_end_has_no_value() {
+    let engine = open(SimStorage::new(1), 1).unwrap();
+    engine.put(b"a", b"1").unwrap();
+    engine.put(b"b", b"2").unwrap();
+    for mut scan in [engine.scan(..), engine.scan(..).reversed()] {
+        assert!(scan.value().is_empty());
+        while scan.advance().unwrap() {}
+        assert!(scan.value().is_empty() && scan.key().is_empty());
+        assert_eq!((scan.version(), scan.expires_ms()), (0, None));
+    }
+}
