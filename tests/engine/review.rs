@@ -364,3 +364,26 @@ fn a_scan_at_its_end_has_no_value() {
         assert_eq!((scan.version(), scan.expires_ms()), (0, None));
     }
 }
+
+/// Range deletes that each cover what the last one did are kept once for each snapshot, however long
+/// that is held: all of them would take memory by their square.
+#[test]
+fn nested_range_deletes_do_not_pile_up_behind_a_snapshot() {
+    let engine = open(SimStorage::new(1), 1).unwrap();
+    (0..9_000).for_each(|number| drop(engine.put_with(&key(number), b"value", UNSYNCED)));
+    let first = engine.snapshot();
+    let mut second = None;
+    for number in 0..4_500 {
+        let mut batch = Batch::new();
+        batch.delete_range(key(0)..key(number)).put(&key(0), b"again");
+        engine.write(&batch, UNSYNCED).unwrap();
+        if number == 2_000 {
+            second = Some(engine.snapshot());
+        }
+    }
+    engine.compact().unwrap();
+    assert!(engine.stats().range_deletes <= 3, "{}", engine.stats().range_deletes);
+    assert_eq!(first.scan(..).count(), 9_000);
+    assert_eq!(second.unwrap().scan(..).count(), 7_001);
+    assert_eq!(engine.scan(..).count(), 4_502);
+}

@@ -198,16 +198,19 @@ impl Inner {
         });
     }
 
-    /// Forgets range deletes that no table needs; false if there are none.
+    /// Forgets range deletes that no table needs, or that newer ones stand for; false if there are
+    /// none.
     fn forget_ranges(&self) -> Result<bool> {
         let version = Arc::clone(&read(&self.memory).version);
         if version.ranges().is_empty() {
             return Ok(false);
         }
-        let forgotten_ranges = needless_ranges(&version.metadata(), version.ranges());
-        if forgotten_ranges.is_empty() {
+        let mut forgotten = version.ranges().superseded(&self.snapshots.list());
+        forgotten.extend(needless_ranges(&version.metadata(), version.ranges()));
+        if forgotten.is_empty() {
             return Ok(false);
         }
+        let forgotten_ranges = forgotten.into_iter().collect();
         self.install(&VersionEdit { forgotten_ranges, ..VersionEdit::default() }, &[])?;
         Ok(true)
     }
