@@ -348,7 +348,12 @@ impl Engine {
             let epoch = self.inner.signal.epoch();
             let mut session = self.session();
             match session.admit(key.len(), value.len()) {
-                Admission::Ready => {}
+                Admission::Ready if session.is_settled() => {}
+                Admission::Ready => {
+                    drop(session);
+                    self.inner.signal.wait_past(epoch, None);
+                    continue;
+                }
                 Admission::Refused(error) => return Err(error),
                 Admission::Stalled(stall) => {
                     drop(session);

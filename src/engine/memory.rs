@@ -33,6 +33,9 @@ pub(crate) struct Memory {
     pub(crate) last_seq: Seq,
     /// Encoded writes of the current session.
     pub(crate) staged: GroupBuffer,
+    /// Whether an ingestion has its number and not its tables yet: what must see all of it or none,
+    /// for good, has to wait.
+    pub(crate) ingesting: bool,
     /// Whether new writes are refused for good.
     pub(crate) closed: bool,
     /// Why writers had to wait.
@@ -56,6 +59,7 @@ impl Memory {
             version: Arc::new(version),
             last_seq,
             staged: GroupBuffer::new(),
+            ingesting: false,
             closed: false,
             stalls: Stalls::default(),
             level0,

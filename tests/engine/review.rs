@@ -365,6 +365,56 @@ fn a_scan_at_its_end_has_no_value() {
     }
 }
 
+/// An engine with an ingestion of `key(1)` that has its number and waits for the log.
+fn amid_an_ingestion() -> (Scarce, Engine, std::thread::JoinHandle<()>) {
+    let storage = Scarce::new();
+    let options = tiny(Scheduling::Threads);
+    let (engine, _) = Engine::open(world(storage.clone(), 1), options).unwrap();
+    let mut ingest = engine.ingest();
+    ingest.put(&key(1), b"ingested").unwrap();
+    storage.held.store(true, Ordering::Relaxed);
+    let ingesting = std::thread::spawn(move || ingest.finish().unwrap());
+    let since = Instant::now();
+    while engine.stats().last_seq == 0 {
+        assert!(since.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    (storage, engine, ingesting)
+}
+
+/// What a snapshot showed once, it shows to its end.
+#[test]
+fn a_snapshot_amid_an_ingestion_does_not_change() {
+    let (storage, engine, ingesting) = amid_an_ingestion();
+    let asked = engine.clone();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let snapshot = asked.snapshot();
+        sender.send(snapshot.get(&key(1)).unwrap()).unwrap();
+        snapshot
+    });
+    let early = receiver.recv_timeout(Duration::from_millis(300));
+    storage.held.store(false, Ordering::Relaxed);
+    ingesting.join().unwrap();
+    let first = early.unwrap_or_else(|_| receiver.recv_timeout(PATIENCE).unwrap());
+    assert_eq!(reader.join().unwrap().get(&key(1)).unwrap(), first);
+}
+
+/// A conditional write comes before an ingestion and is overwritten by it, or after it and sees it.
+#[test]
+fn a_conditional_write_amid_an_ingestion_sees_it_or_comes_before_it() {
+    let (storage, engine, ingesting) = amid_an_ingestion();
+    let asked = engine.clone();
+    let writer =
+        std::thread::spawn(move || asked.put_if(&key(1), b"new", Expected::Absent).unwrap());
+    std::thread::sleep(Duration::from_millis(100));
+    storage.held.store(false, Ordering::Relaxed);
+    ingesting.join().unwrap();
+    let is_written = matches!(writer.join().unwrap(), Conditional::Written { .. });
+    assert!(!is_written, "it was not before the ingestion: {:?}", engine.got(&key(1)));
+    assert_eq!(engine.got(&key(1)), Some(b"ingested".to_vec()));
+}
+
 /// Range deletes that each cover what the last one did are kept once for each snapshot, however long
 /// that is held: all of them would take memory by their square.
 #[test]

@@ -24,6 +24,13 @@ pub(crate) type Ingested = Mutex<Vec<TableMeta>>;
 impl Inner {
     /// Makes `ingested` part of the database, as one write.
     pub(super) fn ingest(&self, ingested: &Ingested) -> Result<()> {
+        let outcome = self.ingest_in_place(ingested);
+        write(&self.memory).ingesting = false;
+        self.signal.notify();
+        outcome
+    }
+
+    fn ingest_in_place(&self, ingested: &Ingested) -> Result<()> {
         let metas = std::mem::take(&mut *lock(ingested));
         let tables = self.place(&metas).inspect_err(|_| remove(self, &metas))?;
         // From here on it may be in the manifest: the files must stay.
@@ -38,6 +45,8 @@ impl Inner {
 
     /// Opens the tables with their place in history, all that is older being in tables as well.
     fn place(&self, metas: &[TableMeta]) -> Result<Vec<TableRef>> {
+        // Most of it before there is a number: snapshots wait while that is without its tables.
+        self.flush_everything()?;
         let seq = self.take_place()?;
         while read(&self.memory).immutables.front().is_some_and(|m| m.last_seq() < seq) {
             // After a panic of another thread nothing is flushed any more.
@@ -76,6 +85,7 @@ impl Inner {
         }
         memory.freeze_unless_empty();
         let seq = memory.apply_nothing();
+        memory.ingesting = true;
         self.commit.submit(&mut memory.staged, seq, seq, Urgency::Now);
         Ok(Some(seq))
     }
