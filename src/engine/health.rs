@@ -115,8 +115,12 @@ impl Faults {
         self.lacks_descriptors.load(Ordering::Relaxed)
     }
 
-    /// Notes a file that is damaged or cannot be read; returns whether it is news.
+    /// Notes a file that is damaged or cannot be read; returns whether it is news. That it could not
+    /// be opened for want of descriptors says nothing of the file, and passes.
     pub(crate) fn note_damage(&self, cause: &Error) -> bool {
+        if cause.is_out_of_descriptors() {
+            return false;
+        }
         let (Error::Corrupt { file, .. } | Error::Io { op: "read", file, .. }) = cause else {
             return false;
         };

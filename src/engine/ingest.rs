@@ -12,7 +12,6 @@ use super::batch::{check_write, expiring};
 use super::compaction::job::verified;
 use super::db::Inner;
 use super::error::{Error, Result};
-use super::filename;
 use super::iter::Entry;
 use super::key::{Kind, Seq};
 use super::sync::lock;
@@ -56,6 +55,8 @@ pub struct Ingest {
     complete: Arc<Ingested>,
     last_key: Vec<u8>,
     progress: IngestProgress,
+    /// What ended it: entries that were taken may be lost.
+    failure: Option<Error>,
 }
 
 impl Ingest {
@@ -67,13 +68,15 @@ impl Ingest {
             complete: Arc::new(Mutex::default()),
             last_key: Vec::new(),
             progress: IngestProgress::default(),
+            failure: None,
         }
     }
 
     /// Adds a key, which must be greater than all before, and its value.
     ///
     /// # Errors
-    /// `OutOfOrder`, `Size`: not added, the ingestion can go on. `Io`, `NoSpace`: it is over.
+    /// `OutOfOrder`, `Size`: not added, the ingestion can go on. `Io`, `NoSpace`, `Closed`: it is
+    /// over, and cannot be finished.
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.add(Kind::Put, key, value)
     }
@@ -91,6 +94,17 @@ impl Ingest {
         if self.progress.entries > 0 && *self.last_key >= *key {
             return Err(Error::OutOfOrder);
         }
+        self.check_failure()?;
+        let added = self.append(Entry { key, seq: NO_SEQ, kind, value });
+        added.inspect_err(|error| self.failure = Some(error.clone()))
+    }
+
+    /// Fails once something has: what was taken before may be missing.
+    fn check_failure(&self) -> Result<()> {
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn append(&mut self, entry: Entry<'_>) -> Result<()> {
         let table_bytes = self.inner.options.table_bytes as u64;
         if self.builder.as_ref().is_some_and(|builder| builder.file_bytes() >= table_bytes) {
             self.finish_table()?;
@@ -99,20 +113,22 @@ impl Ingest {
             Some(builder) => builder,
             None => self.start_table()?,
         };
-        builder.add(Entry { key, seq: NO_SEQ, kind, value })?;
+        builder.add(entry)?;
         self.last_key.clear();
-        self.last_key.extend_from_slice(key);
+        self.last_key.extend_from_slice(entry.key);
         self.progress.entries += 1;
-        self.progress.bytes += (key.len() + value.len()) as u64;
+        self.progress.bytes += (entry.key.len() + entry.value.len()) as u64;
         Ok(())
     }
 
     fn start_table(&mut self) -> Result<&mut TableBuilder> {
         self.inner.refusal().map_or(Ok(()), Err)?;
-        let id = lock(&self.inner.set).next_file_id();
         let compression = self.inner.options.compression_of(LEVELS - 1);
         let storage = self.inner.environment.storage.as_ref();
-        let builder = TableBuilder::new(storage, id, compression)?;
+        let (id, builder) = self.inner.in_directory(|| {
+            let id = lock(&self.inner.set).next_file_id();
+            Ok((id, TableBuilder::new(storage, id, compression)?))
+        })?;
         self.begun = Some(id);
         Ok(self.builder.insert(builder))
     }
@@ -139,6 +155,7 @@ impl Ingest {
     /// `Io`, `NoSpace`, `Closed`, `Failed`: nothing of it is part of the database, unless the error
     /// says that the outcome is unknown.
     pub fn finish(mut self) -> Result<()> {
+        self.check_failure()?;
         self.finish_table()?;
         if lock(&self.complete).is_empty() {
             return Ok(());
@@ -153,10 +170,14 @@ impl Drop for Ingest {
     fn drop(&mut self) {
         self.builder = None;
         let left: Vec<TableMeta> = std::mem::take(&mut *lock(&self.complete));
-        remove_tables(&self.inner, &left);
-        if let Some(id) = self.begun {
-            let _ = self.inner.environment.storage.remove(&filename::table(id));
-        }
+        // After a close they are orphans, removed at the next open.
+        let _ = self.inner.in_directory(|| {
+            remove_tables(&self.inner, &left);
+            if let Some(id) = self.begun {
+                let _ = self.inner.tables.remove(id);
+            }
+            Ok(())
+        });
     }
 }
 

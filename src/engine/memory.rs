@@ -33,6 +33,9 @@ pub(crate) struct Memory {
     pub(crate) last_seq: Seq,
     /// Encoded writes of the current session.
     pub(crate) staged: GroupBuffer,
+    /// Whether an ingestion has its number and not its tables yet: what must see all of it or none,
+    /// for good, has to wait.
+    pub(crate) ingesting: bool,
     /// Whether new writes are refused for good.
     pub(crate) closed: bool,
     /// Why writers had to wait.
@@ -56,6 +59,7 @@ impl Memory {
             version: Arc::new(version),
             last_seq,
             staged: GroupBuffer::new(),
+            ingesting: false,
             closed: false,
             stalls: Stalls::default(),
             level0,
@@ -117,7 +121,8 @@ impl Memory {
     /// Applies and stages all writes of a batch, in one memtable. Returns the last number, and
     /// whether a memtable was frozen for them.
     pub(crate) fn apply_batch(&mut self, batch: &Batch) -> (Seq, bool) {
-        let mut froze = self.freeze_for(batch.len(), batch.size_bytes());
+        // One write needs no more room than it was admitted with, by itself.
+        let mut froze = batch.len() > 1 && self.freeze_for(batch.len(), batch.size_bytes());
         for write in batch.writes() {
             froze |= match write.kind {
                 Kind::DeleteRange => self.apply_range(write.key, write.value).1,
@@ -330,6 +335,19 @@ mod tests {
         assert!(!batch(&mut memory, 10, 10), "what fits goes where it is");
         assert!(!memory.has_room_for(1, 1 << 20) && memory.has_room_for(1, 100));
         assert_eq!(memory.immutables.len(), MAX_IMMUTABLES);
+    }
+
+    #[test]
+    fn a_batch_of_one_goes_where_it_was_admitted_to() {
+        for value_bytes in 0..2_000 {
+            let mut memory = memory(0, 1 << 12);
+            memory.apply(Kind::Put, b"first", &[1; 2_000]);
+            let mut batch = Batch::new();
+            batch.put(b"second", &vec![2; value_bytes]);
+            if memory.active.has_room(batch.size_bytes(), 0) {
+                assert!(!memory.apply_batch(&batch).1, "{value_bytes} bytes");
+            }
+        }
     }
 
     #[test]

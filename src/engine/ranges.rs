@@ -135,6 +135,23 @@ impl RangeDeletes {
         count.checked_sub(1).map_or(0, |last| fragment.seqs[last])
     }
 
+    /// The numbers of those that make no difference to a reader at one of `snapshots`, which are
+    /// ascending, or behind all: wherever they cover something, so does a newer one that each of
+    /// these readers heeds as well.
+    pub(crate) fn superseded(&self, snapshots: &[Seq]) -> BTreeSet<Seq> {
+        let stripe = |seq: Seq| snapshots.partition_point(|snapshot| *snapshot < seq);
+        let mut superseded: BTreeSet<Seq> = self.all.iter().map(|range| range.seq).collect();
+        for fragment in self.fragments.values() {
+            for (at, seq) in fragment.seqs.iter().enumerate() {
+                let next = fragment.seqs.get(at + 1);
+                if next.is_none_or(|next| stripe(*next) > stripe(*seq)) {
+                    superseded.remove(seq);
+                }
+            }
+        }
+        superseded
+    }
+
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.all.is_empty()
@@ -181,6 +198,37 @@ mod tests {
         assert!(middle.covers_all(b"b", b"c~") && !middle.covers_all(b"b", b"d"));
         assert!(range(b"b", b"", 5).covers_all(b"b", b"\xff\xff"));
         assert!(middle.covers(b"b") && !middle.covers(b"d"));
+    }
+
+    #[test]
+    fn what_is_superseded_makes_no_difference_and_all_else_does() {
+        for seed in 1..500 {
+            let mut random = Random(seed);
+            let list = (1..=random.below(12)).map(|seq| {
+                let (a, b) = (random.below(20) as u8, random.below(20) as u8);
+                let end = if b == 19 { Vec::new() } else { vec![a.max(b) + 1] };
+                RangeDelete { start: vec![a.min(b)], end, seq: seq * 2 }
+            });
+            let set = RangeDeletes::new(list.collect());
+            let mut snapshots: Vec<Seq> = (0..random.below(4)).map(|_| random.below(26)).collect();
+            snapshots.sort_unstable();
+            let readers: Vec<Seq> = snapshots.iter().copied().chain([Seq::MAX]).collect();
+            let differs = |other: &RangeDeletes| {
+                let covering = |set: &RangeDeletes| -> Vec<Seq> {
+                    let at = |key: u8| readers.iter().map(move |reader| (key, *reader));
+                    (0..25).flat_map(at).map(|(key, at)| set.covering(&[key], at)).collect()
+                };
+                covering(other) != covering(&set)
+            };
+            let mut superseded = set.superseded(&snapshots);
+            assert!(!differs(&set.with(&[], &superseded)), "seed {seed}");
+            for range in set.iter() {
+                if superseded.insert(range.seq) {
+                    assert!(differs(&set.with(&[], &superseded)), "seed {seed}, {range:?}");
+                    superseded.remove(&range.seq);
+                }
+            }
+        }
     }
 
     #[test]

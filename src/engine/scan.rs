@@ -41,6 +41,8 @@ pub struct Scan {
     range: KeyRange,
     direction: Direction,
     walk: Option<LiveEntries>,
+    /// Whether the walk stands on an entry.
+    has_entry: bool,
     /// Whether the iterator has told of an error.
     failed: bool,
 }
@@ -54,6 +56,7 @@ impl Scan {
             range,
             direction: Direction::Forward,
             walk: None,
+            has_entry: false,
             failed: false,
         }
     }
@@ -63,6 +66,7 @@ impl Scan {
     pub fn reversed(mut self) -> Self {
         self.direction = Direction::Backward;
         self.walk = None;
+        self.has_entry = false;
         self
     }
 
@@ -78,6 +82,7 @@ impl Scan {
     /// `Corrupt` or `Io` where something cannot be read: the scan is over then and not complete.
     /// `Failed` if what it shows may not survive.
     pub fn advance(&mut self) -> Result<bool> {
+        self.has_entry = false;
         let walk = match &mut self.walk {
             Some(walk) => walk,
             none => {
@@ -86,27 +91,33 @@ impl Scan {
                 none.insert(self.view.walk(&self.inner, &self.range, self.direction))
             }
         };
-        walk.advance().inspect_err(|error| self.inner.note_damage(error))
+        self.has_entry = walk.advance().inspect_err(|error| self.inner.note_damage(error))?;
+        Ok(self.has_entry)
     }
 
-    /// The current key; only after [`Scan::advance`] returned true.
+    /// The walk, if it stands on an entry.
+    fn current(&self) -> Option<&LiveEntries> {
+        self.walk.as_ref().filter(|_| self.has_entry)
+    }
+
+    /// The current key; empty unless [`Scan::advance`] returned true.
     pub fn key(&self) -> &[u8] {
-        self.walk.as_ref().map_or(b"", LiveEntries::key)
+        self.current().map_or(b"", LiveEntries::key)
     }
 
     /// The current value.
     pub fn value(&self) -> &[u8] {
-        self.walk.as_ref().map_or(b"", |walk| walk.version().1)
+        self.current().map_or(b"", |walk| walk.version().1)
     }
 
     /// The current version: the sequence number of its write.
     pub fn version(&self) -> Seq {
-        self.walk.as_ref().map_or(0, |walk| walk.version().0)
+        self.current().map_or(0, |walk| walk.version().0)
     }
 
     /// When the current value expires, in milliseconds since the Unix epoch, if it does.
     pub fn expires_ms(&self) -> Option<u64> {
-        self.walk.as_ref().and_then(|walk| walk.version().2)
+        self.current().and_then(|walk| walk.version().2)
     }
 }
 

@@ -100,6 +100,11 @@ impl<'e> Session<'e> {
         })
     }
 
+    /// Whether lookups show everything that comes before what is written now.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.memory.ingesting
+    }
+
     /// Whether a deferred read would be answered the same by now.
     pub(crate) fn confirms(&self, read: &TableRead, key: &[u8]) -> bool {
         read.is_of(&self.memory.version) && self.memory.get(key, self.snapshot).is_none()

@@ -3,7 +3,8 @@
 //! A snapshot is a number in a register; taking it copies nothing. Flushes and merges read the
 //! register and keep what the snapshots in it still see. A number is registered under the memory
 //! lock, and a job reads the register after it has its inputs: so a snapshot that a job does not
-//! know of is newer than everything that the job may drop.
+//! know of is newer than everything that the job may drop. None is taken while an ingestion has its
+//! number and not its tables: these would appear in it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -75,11 +76,19 @@ struct Held {
 impl Snapshot {
     /// Of this moment.
     pub(crate) fn take(inner: &Arc<Inner>) -> Self {
-        let memory = read(&inner.memory);
-        let seq = memory.last_seq.min(inner.readable_seq());
-        inner.snapshots.hold(seq);
-        drop(memory);
-        Snapshot { held: Arc::new(Held { inner: Arc::clone(inner), seq }) }
+        loop {
+            let epoch = inner.signal.epoch();
+            let memory = read(&inner.memory);
+            // The tables of an ingestion would appear in it later.
+            let is_settled = !memory.ingesting || inner.commit.failure().is_some();
+            if is_settled {
+                let seq = memory.last_seq.min(inner.readable_seq());
+                inner.snapshots.hold(seq);
+                return Snapshot { held: Arc::new(Held { inner: Arc::clone(inner), seq }) };
+            }
+            drop(memory);
+            inner.signal.wait_past(epoch, None);
+        }
     }
 
     /// The last write that it shows.

@@ -162,6 +162,19 @@ impl Engine {
         }
     }
 
+    /// The same while nothing is being ingested: what is there then stays until the session writes.
+    fn settled(&self, admit: impl Fn(&mut Session<'_>) -> Admission) -> Result<Session<'_>> {
+        loop {
+            let epoch = self.inner.signal.epoch();
+            let session = self.admitted(&admit)?;
+            if session.is_settled() {
+                return Ok(session);
+            }
+            drop(session);
+            self.inner.signal.wait_past(epoch, None);
+        }
+    }
+
     fn finish_write(&self, session: Session<'_>, seq: Seq, options: WriteOptions) -> Result<()> {
         match options.durability {
             WriteDurability::Synced => {
@@ -214,7 +227,7 @@ impl Engine {
     pub fn put_if(&self, key: &[u8], value: &[u8], expected: Expected) -> Result<Conditional> {
         let mut read = None;
         loop {
-            let mut session = self.admitted(|session| session.admit(key.len(), value.len()))?;
+            let mut session = self.settled(|session| session.admit(key.len(), value.len()))?;
             match look(&session, key, read.take())? {
                 Look::Blocked(blocked) => {
                     drop(session);

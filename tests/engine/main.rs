@@ -14,6 +14,7 @@ mod model;
 mod operations;
 #[path = "../support/random.rs"]
 mod random;
+mod review;
 mod script;
 mod seals;
 mod support;

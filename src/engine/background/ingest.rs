@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use super::super::commit::Urgency;
 use super::super::db::Inner;
 use super::super::error::{Error, Result};
-use super::super::filename;
 use super::super::key::Seq;
 use super::super::sync::{lock, read, write};
 use super::super::table::{Table, TableMeta};
@@ -25,6 +24,13 @@ pub(crate) type Ingested = Mutex<Vec<TableMeta>>;
 impl Inner {
     /// Makes `ingested` part of the database, as one write.
     pub(super) fn ingest(&self, ingested: &Ingested) -> Result<()> {
+        let outcome = self.ingest_in_place(ingested);
+        write(&self.memory).ingesting = false;
+        self.signal.notify();
+        outcome
+    }
+
+    fn ingest_in_place(&self, ingested: &Ingested) -> Result<()> {
         let metas = std::mem::take(&mut *lock(ingested));
         let tables = self.place(&metas).inspect_err(|_| remove(self, &metas))?;
         // From here on it may be in the manifest: the files must stay.
@@ -39,8 +45,12 @@ impl Inner {
 
     /// Opens the tables with their place in history, all that is older being in tables as well.
     fn place(&self, metas: &[TableMeta]) -> Result<Vec<TableRef>> {
+        // Most of it before there is a number: snapshots wait while that is without its tables.
+        self.flush_everything()?;
         let seq = self.take_place()?;
         while read(&self.memory).immutables.front().is_some_and(|m| m.last_seq() < seq) {
+            // After a panic of another thread nothing is flushed any more.
+            self.check_log()?;
             self.flush()?;
         }
         metas.iter().map(|meta| self.open_table(&meta.clone().assign(seq))).collect()
@@ -50,11 +60,15 @@ impl Inner {
     fn take_place(&self) -> Result<Seq> {
         loop {
             if let Some(seq) = self.try_take_place()? {
-                self.wait_durable(seq)?;
+                // Whatever the durability: a number that tables have and the log forgets would be
+                // given out again. And on this thread: the log's may have ended with the engine.
+                self.commit.sync()?;
                 return Ok(seq);
             }
-            self.prepare_segment()?;
-            self.flush()?;
+            if !self.prepare_segment()? && !self.flush()? {
+                // It is what waits for the log that takes up the room.
+                self.commit.sync()?;
+            }
         }
     }
 
@@ -71,6 +85,7 @@ impl Inner {
         }
         memory.freeze_unless_empty();
         let seq = memory.apply_nothing();
+        memory.ingesting = true;
         self.commit.submit(&mut memory.staged, seq, seq, Urgency::Now);
         Ok(Some(seq))
     }
@@ -84,7 +99,7 @@ impl Inner {
 pub(crate) fn remove(inner: &Inner, metas: &[TableMeta]) {
     for meta in metas {
         // What cannot be removed now is an orphan, removed at the next open.
-        let _ = inner.environment.storage.remove(&filename::table(meta.id));
+        let _ = inner.tables.remove(meta.id);
     }
 }
 
@@ -94,4 +109,29 @@ fn level_for(version: &Version, table: &TableRef) -> usize {
     let is_free =
         |level: &usize| overlapping(&levels[*level], range(table.meta())).next().is_none();
     (0..LEVELS).take_while(is_free).last().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::Engine;
+    use crate::engine::options::{Environment, Options, SystemClock};
+    use crate::engine::storage::sim::SimStorage;
+
+    #[test]
+    fn an_ingestion_that_meets_the_end_of_the_log_thread_does_not_wait_for_it() {
+        let storage = Arc::new(SimStorage::new(1));
+        let environment =
+            Environment { storage, clock: Arc::new(SystemClock), random: Arc::new(|| 1) };
+        let (engine, _) = Engine::open(environment, Options::default()).unwrap();
+        let inner = Arc::clone(&engine.inner);
+        // Its threads have ended by then; the merging one may have got this far before.
+        drop(engine);
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || sender.send(inner.ingest(&Mutex::default())));
+        receiver.recv_timeout(Duration::from_secs(30)).expect("it waits for ever").unwrap();
+    }
 }

@@ -59,7 +59,8 @@ impl Inner {
 
     /// How long the merging thread waits at most before it looks again.
     pub(super) fn merge_pause(&self) -> Option<Duration> {
-        let retry = self.lacks_something().then_some(super::RETRY_AFTER);
+        let must_look = self.lacks_something() || self.tables.expects_trash();
+        let retry = must_look.then_some(super::RETRY_AFTER);
         let until_idle =
             lock(&self.last_flush).map(|last| IDLE_AFTER.saturating_sub(last.elapsed()));
         // Just past it: the look itself must find the engine idle.
@@ -197,16 +198,19 @@ impl Inner {
         });
     }
 
-    /// Forgets range deletes that no table needs; false if there are none.
+    /// Forgets range deletes that no table needs, or that newer ones stand for; false if there are
+    /// none.
     fn forget_ranges(&self) -> Result<bool> {
         let version = Arc::clone(&read(&self.memory).version);
         if version.ranges().is_empty() {
             return Ok(false);
         }
-        let forgotten_ranges = needless_ranges(&version.metadata(), version.ranges());
-        if forgotten_ranges.is_empty() {
+        let mut forgotten = version.ranges().superseded(&self.snapshots.list());
+        forgotten.extend(needless_ranges(&version.metadata(), version.ranges()));
+        if forgotten.is_empty() {
             return Ok(false);
         }
+        let forgotten_ranges = forgotten.into_iter().collect();
         self.install(&VersionEdit { forgotten_ranges, ..VersionEdit::default() }, &[])?;
         Ok(true)
     }

@@ -262,20 +262,33 @@ impl Inner {
     }
 
     fn run_merges(&self, step: impl Fn() -> Result<bool>) {
-        // A caller that finds another one at it has its work done by that one.
-        let Ok(_merging) = self.background.merging.try_lock() else { return };
+        // In manual mode any caller may come: after the one that is at it, for that may have looked
+        // already.
+        let _merging = lock(&self.background.merging);
         self.run(step);
+    }
+
+    /// Changes something in the directory, unless that was given free: it may be another's then.
+    pub(crate) fn in_directory<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<T> {
+        let _preparing = lock(&self.background.preparing);
+        if self.background.is_over() { Err(Error::Closed) } else { change() }
     }
 
     /// Repeats a step until nothing is left to do or an error says what is lacking.
     fn run(&self, step: impl Fn() -> Result<bool>) {
+        // What the other thread runs into meanwhile is not left because this one went on.
+        let mut is_retry = self.faults.is_out_of_space();
         if !self.has_room_again() {
             return self.refuse_jobs(&Error::NoSpace);
         }
         loop {
             match step() {
-                Ok(true) => self.recovered(),
-                Ok(false) => return self.recovered(),
+                Ok(is_more) => {
+                    self.recovered(std::mem::take(&mut is_retry));
+                    if !is_more {
+                        return;
+                    }
+                }
                 Err(error) => return self.take_error(&error),
             }
         }
@@ -289,15 +302,19 @@ impl Inner {
     /// Outside NOSPACE, or with enough free bytes to try again.
     fn has_room_again(&self) -> bool {
         let Some(needed) = self.faults.needed_bytes() else { return true };
+        // What readers have let go of since may be all that is lacking.
+        self.empty_trash();
         self.environment.storage.free_bytes().is_ok_and(|free| free >= needed)
     }
 
-    fn recovered(&self) {
+    fn recovered(&self, has_room_again: bool) {
         self.faults.set_lacks_descriptors(false);
-        if self.faults.leave_no_space() {
+        if has_room_again && self.faults.leave_no_space() {
             tracing::info!("there is room on the device again; writes are accepted");
             self.emit(|| Event::RoomAgain);
             self.signal.notify();
+            // The other thread would no longer try again by itself.
+            self.background.wake();
         }
     }
 
@@ -417,6 +434,7 @@ impl Inner {
 
     /// Seals the log, flushes everything, gives the directory free, and answers all requests.
     fn close_now(&self) {
+        let _merging = lock(&self.background.merging);
         let outcome = self.commit.seal().and_then(|()| self.flush_everything());
         if let Err(error) = &outcome {
             tracing::error!(%error, "memory could not be flushed; the log keeps what it holds");
@@ -439,6 +457,31 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::options::{Environment, Options, SystemClock};
+    use crate::engine::storage::sim::SimStorage;
+    use crate::engine::{Engine, Health};
+
+    fn manual() -> Engine {
+        let storage = Arc::new(SimStorage::new(1));
+        let environment =
+            Environment { storage, clock: Arc::new(SystemClock), random: Arc::new(|| 1) };
+        let options = Options { scheduling: Scheduling::Manual, ..Options::default() };
+        Engine::open(environment, options).unwrap().0
+    }
+
+    #[test]
+    fn what_one_thread_lacks_is_not_left_by_the_other_one_that_went_on() {
+        let engine = manual();
+        let inner = &engine.inner;
+        inner.run(|| {
+            // As if the other thread had run out of room during this step.
+            inner.faults.enter_no_space(Error::NoSpace, 0);
+            Ok(false)
+        });
+        assert!(matches!(engine.health(), Health::NoSpace { .. }));
+        inner.run(|| Ok(false));
+        assert!(matches!(engine.health(), Health::Ok));
+    }
 
     #[test]
     fn a_wake_before_the_wait_is_not_lost() {

@@ -161,7 +161,7 @@ impl Writer<'_> {
         self.builder = None;
         for id in &self.outputs {
             // What cannot be removed now is an orphan, removed at the next open.
-            let _ = self.target.tables.storage().remove(&filename::table(*id));
+            let _ = self.target.tables.remove(*id);
         }
     }
 }

@@ -96,7 +96,9 @@ impl Table {
     /// Has the file removed once the table is dropped: no version names it any more, and the edit
     /// that says so is durable.
     pub(crate) fn retire(&self) {
-        self.is_retired.store(true, Ordering::Release);
+        if !self.is_retired.swap(true, Ordering::AcqRel) {
+            self.tables.expect_trash();
+        }
     }
 
     /// Bytes of memory that the open table keeps: filter and top index.

@@ -8,6 +8,7 @@
 //! [`Table::retire`]: super::Table::retire
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::BlockCache;
@@ -24,12 +25,15 @@ pub(crate) struct Tables {
     handles: Handles,
     /// Ids of tables that were retired and that nobody holds any more.
     trash: Mutex<Vec<u64>>,
+    /// Tables that were retired and whose files are still there.
+    retired: AtomicUsize,
 }
 
 impl Tables {
     /// Tables in `storage`, read through `cache`, with up to `max_open` files open.
     pub(crate) fn new(storage: Arc<dyn Storage>, cache: BlockCache, max_open: usize) -> Self {
-        Tables { storage, cache, handles: Handles::new(max_open), trash: Mutex::default() }
+        let (handles, trash) = (Handles::new(max_open), Mutex::default());
+        Tables { storage, cache, handles, trash, retired: AtomicUsize::new(0) }
     }
 
     /// Where the files are.
@@ -64,7 +68,19 @@ impl Tables {
 
     /// The ids of the tables whose files can be removed now; each is told once.
     pub(crate) fn take_trash(&self) -> Vec<u64> {
-        std::mem::take(&mut lock(&self.trash))
+        let trash = std::mem::take(&mut *lock(&self.trash));
+        self.retired.fetch_sub(trash.len(), Ordering::Relaxed);
+        trash
+    }
+
+    /// Takes note of a table that will come to the trash.
+    pub(super) fn expect_trash(&self) {
+        self.retired.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether something is in the trash, or will be once its readers let go of it: they tell nobody.
+    pub(crate) fn expects_trash(&self) -> bool {
+        self.retired.load(Ordering::Relaxed) > 0
     }
 
     /// Closes and removes the file of a table that nobody reads any more.
