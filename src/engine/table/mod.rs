@@ -19,6 +19,8 @@ mod compression;
 mod filter;
 mod format;
 mod forward;
+#[cfg(feature = "internals")]
+pub(super) mod internals;
 mod iter;
 mod reader;
 mod scan;
