@@ -9,11 +9,15 @@
 use std::hint::black_box;
 use std::path::Path;
 
-use chronos::engine::{Admission, Durability, Engine, Environment, Options};
+use chronos::engine::{
+    Admission, Batch, Durability, Engine, Environment, Options, Scan, WriteDurability, WriteOptions,
+};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const KEYS: u64 = 300_000;
 const BATCH: u64 = 256;
+/// What a short scan takes.
+const SCAN: u64 = 100;
 
 fn key(number: u64) -> [u8; 16] {
     // A multiplication by an odd number is a permutation: keys come in no order.
@@ -122,6 +126,87 @@ fn tables(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Writes that belong together, handed to the log without waiting for it.
+fn batches(criterion: &mut Criterion) {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path(), Durability::Os);
+    let mut group = criterion.benchmark_group("batch");
+    let mut at = 0;
+    for writes in [1, 16, BATCH] {
+        group.throughput(Throughput::Elements(writes));
+        group.bench_function(format!("of {writes}"), |bencher| {
+            let mut batch = Batch::new();
+            bencher.iter(|| {
+                batch.clear();
+                for number in at..at + writes {
+                    batch.put(&key(number), &[b'v'; 100]);
+                }
+                let options = WriteOptions::durability(WriteDurability::Grouped);
+                engine.write(&batch, options).unwrap();
+                at += writes;
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Short scans from random keys on, and long ones: all in tables, and then with as much again in
+/// memory, where what was written is newer.
+fn scans(criterion: &mut Criterion) {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path(), Durability::Os);
+    for from in (0..KEYS).step_by(BATCH as usize) {
+        write_batch(&engine, from);
+    }
+    engine.compact().unwrap();
+    scan_all_ways(criterion, &engine, "scans of tables");
+    for from in (0..KEYS).step_by(BATCH as usize) {
+        write_batch(&engine, from);
+    }
+    scan_all_ways(criterion, &engine, "scans of tables and memtables");
+}
+
+fn scan_all_ways(criterion: &mut Criterion, engine: &Engine, title: &str) {
+    let mut group = criterion.benchmark_group(title);
+    let mut at = 0;
+    let mut from_random_keys = |name: &str, keys: u64, reversed: bool| {
+        group.throughput(Throughput::Elements(keys));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let key = key(at).to_vec();
+                let scan =
+                    if reversed { engine.scan(..key).reversed() } else { engine.scan(key..) };
+                black_box(walk(scan, keys));
+                at += 1;
+            });
+        });
+    };
+    from_random_keys("of 1", 1, false);
+    from_random_keys("of 100", SCAN, false);
+    from_random_keys("of 100, reversed", SCAN, true);
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(KEYS));
+    group.bench_function("of everything", |bencher| {
+        bencher.iter(|| walk(engine.scan(..), KEYS));
+    });
+    group.bench_function("of everything, reversed", |bencher| {
+        bencher.iter(|| walk(engine.scan(..).reversed(), KEYS));
+    });
+    group.finish();
+}
+
+/// Takes up to so many steps; returns the bytes seen.
+fn walk(mut scan: Scan, steps: u64) -> usize {
+    let mut bytes = 0;
+    for _ in 0..steps {
+        if !scan.advance().unwrap() {
+            break;
+        }
+        bytes += scan.key().len() + scan.value().len();
+    }
+    bytes
+}
+
 fn synced(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().unwrap();
     let engine = open(directory.path(), Durability::Always);
@@ -134,5 +219,5 @@ fn synced(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, sessions, tables, synced);
+criterion_group!(benches, sessions, tables, batches, scans, synced);
 criterion_main!(benches);

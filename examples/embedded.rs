@@ -1,6 +1,7 @@
 //! Chronos as a library: a small ledger in a directory of your choice.
 //!
-//! `cargo run --example embedded -- /tmp/ledger`, several times: what it wrote before is there.
+//! `cargo run --example embedded -- /tmp/ledger`, several times: what it wrote before is there, and
+//! each fifth run clears the entries.
 
 #![expect(clippy::print_stdout, reason = "an example talks to its user")]
 
@@ -15,10 +16,11 @@ fn main() -> Result<()> {
     let directory = std::env::args_os().nth(1).map_or_else(|| "ledger".into(), PathBuf::from);
     let (engine, recovery) = Engine::open(Environment::disk(&directory)?, Options::default())?;
     println!(
-        "opened {}: {} tables, {} writes replayed",
+        "opened {}: {} tables, {} writes replayed, in {:?}",
         directory.display(),
         recovery.tables,
-        recovery.writes
+        recovery.writes,
+        recovery.elapsed
     );
 
     // A write is durable when the call returns: it survives a power cut.
@@ -49,11 +51,19 @@ fn main() -> Result<()> {
         println!("  {} = {}", text(scan.key()), text(scan.value()));
     }
 
-    // A range delete costs one write, however many keys there are.
-    if run % 5 == 0 {
-        engine.delete_range(KeyRange::prefix(b"entry:"))?;
+    // What expires says when.
+    if let Some(lock) = engine.get_record(b"lock")? {
+        let left_ms = lock.expires_ms.unwrap_or(u64::MAX).saturating_sub(now_ms());
+        println!("the lock is {} for another {left_ms} ms", text(&lock.value));
     }
-    println!("{:.1} bytes written for each byte stored", engine.stats().write_amplification());
+
+    // A range delete costs one write, however many keys there are.
+    if run.is_multiple_of(5) {
+        engine.delete_range(KeyRange::prefix(b"entry:"))?;
+        println!("a clean sheet");
+    }
+    let stats = engine.stats();
+    println!("{} writes since the first run, durable up to {}", stats.last_seq, stats.durable_seq);
     engine.close() // flushes, so that the next open has nothing to replay
 }
 

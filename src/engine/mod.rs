@@ -37,6 +37,8 @@ mod filename;
 mod hardware;
 mod health;
 mod ingest;
+#[cfg(feature = "internals")]
+pub mod internals;
 mod iter;
 mod journal;
 mod key;

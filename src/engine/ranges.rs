@@ -27,7 +27,8 @@ pub(crate) struct RangeDelete {
 }
 
 impl RangeDelete {
-    /// Whether it covers older versions of `key`.
+    /// Whether it covers older versions of `key`. A set of them is asked otherwise: see
+    /// [`RangeDeletes::covering`].
     #[cfg(test)]
     pub(crate) fn covers(&self, key: &[u8]) -> bool {
         *self.start <= *key && is_before_end(key, &self.end)

@@ -249,6 +249,20 @@ mod tests {
     }
 
     #[test]
+    fn every_field_is_documented() {
+        let docs = include_str!("../../docs/protocol.md");
+        let text = text(None, Health::NoSpace { cause: Error::NoSpace }).unwrap();
+        for (name, _) in text.lines().filter_map(|line| line.split_once(':')) {
+            let name = match name {
+                "level0" => "levelN",
+                name if name.starts_with("stall_") => "stall_CAUSE",
+                name => name,
+            };
+            assert!(docs.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+
+    #[test]
     fn one_section_in_any_case_and_an_unknown_one() {
         let health = Health::NoSpace { cause: Error::NoSpace };
         let one = text(Some(b"PERSISTENCE"), health).unwrap();

@@ -192,7 +192,9 @@ mod tests {
         for seed in 1..1_000 {
             let mut random = Random(seed);
             let mut entries = random_entries(&mut random, 40, 1 + seed % 20);
-            entries.iter_mut().for_each(|entry| entry.1 *= 2);
+            for entry in &mut entries {
+                entry.1 *= 2;
+            }
             let ranges: Vec<RangeDelete> = (0..random.below(4))
                 .map(|number| RangeDelete {
                     start: format!("key{:04}", random.below(10)).into_bytes(),

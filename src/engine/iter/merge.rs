@@ -142,7 +142,9 @@ mod tests {
             }
             all.retain(|entry| inputs.iter().any(|input| input.contains(entry)));
             assert_eq!(merged(&inputs), all, "seed {seed}");
-            inputs.iter_mut().for_each(|input| input.reverse());
+            for input in &mut inputs {
+                input.reverse();
+            }
             all.reverse();
             assert_eq!(merge(&inputs, Direction::Backward), all, "seed {seed}, backward");
         }

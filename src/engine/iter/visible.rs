@@ -148,7 +148,9 @@ mod tests {
         for seed in 1..2_000 {
             let mut random = Random(seed);
             let mut entries = random_entries(&mut random, 30, 1 + seed % 20);
-            entries.iter_mut().for_each(|entry| entry.1 *= 2);
+            for entry in &mut entries {
+                entry.1 *= 2;
+            }
             let retention = random_retention(&mut random);
             let left = visible(&entries, &retention);
             let newest = *retention.snapshots.last().unwrap_or(&0);

@@ -20,6 +20,8 @@ mod filter;
 mod format;
 mod forward;
 mod handles;
+#[cfg(feature = "internals")]
+pub(super) mod internals;
 mod iter;
 mod reader;
 mod reclaim;
