@@ -330,6 +330,19 @@ impl Commit {
     pub(crate) fn sync(&self) -> Result<()> {
         let mut wal = lock(&self.wal);
         self.commit_pending(&mut wal);
+        self.sync_log(wal)
+    }
+
+    /// Syncs what is committed, unless it is.
+    ///
+    /// # Errors
+    /// `Failed`.
+    pub(crate) fn sync_written(&self) -> Result<()> {
+        let wal = lock(&self.wal);
+        self.sync_log(wal)
+    }
+
+    fn sync_log(&self, mut wal: MutexGuard<'_, Wal>) -> Result<()> {
         self.check()?;
         if !wal.is_synced()
             && let Err(cause) = wal.sync()

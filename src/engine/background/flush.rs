@@ -58,8 +58,10 @@ impl Inner {
         };
         let started = Instant::now();
         let last_seq = memtable.last_seq();
-        // A table must not hold what the log may yet lose.
+        // A table must not hold what the log may yet lose: of a group that was written and not
+        // synced, a power cut would leave the part that is in here.
         self.wait_durable(last_seq)?;
+        self.commit.sync_written()?;
         let tables = self.write_memtable(&memtable)?;
         let first_segment = self.commit.oldest_needed(last_seq);
         let edit = VersionEdit {
