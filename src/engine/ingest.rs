@@ -17,7 +17,6 @@ use super::iter::Entry;
 use super::key::{Kind, Seq};
 use super::sync::lock;
 use super::table::{TableBuilder, TableMeta};
-use super::version::LEVELS;
 
 /// Sequence number of entries before they have one.
 const NO_SEQ: Seq = 0;
@@ -56,6 +55,8 @@ pub struct Ingest {
     complete: Arc<Ingested>,
     last_key: Vec<u8>,
     progress: IngestProgress,
+    /// What ended it early.
+    failure: Option<Error>,
 }
 
 impl Ingest {
@@ -67,6 +68,7 @@ impl Ingest {
             complete: Arc::new(Mutex::default()),
             last_key: Vec::new(),
             progress: IngestProgress::default(),
+            failure: None,
         }
     }
 
@@ -91,6 +93,19 @@ impl Ingest {
         if self.progress.entries > 0 && *self.last_key >= *key {
             return Err(Error::OutOfOrder);
         }
+        self.failure.clone().map_or(Ok(()), Err)?;
+        let added = self.append(Entry { key, seq: NO_SEQ, kind, value });
+        self.failure = added.as_ref().err().cloned();
+        added?;
+        self.last_key.clear();
+        self.last_key.extend_from_slice(key);
+        self.progress.entries += 1;
+        self.progress.bytes += (key.len() + value.len()) as u64;
+        Ok(())
+    }
+
+    /// Writes an entry to the current table, or to the next if that is full.
+    fn append(&mut self, entry: Entry<'_>) -> Result<()> {
         let table_bytes = self.inner.options.table_bytes as u64;
         if self.builder.as_ref().is_some_and(|builder| builder.file_bytes() >= table_bytes) {
             self.finish_table()?;
@@ -99,20 +114,12 @@ impl Ingest {
             Some(builder) => builder,
             None => self.start_table()?,
         };
-        builder.add(Entry { key, seq: NO_SEQ, kind, value })?;
-        self.last_key.clear();
-        self.last_key.extend_from_slice(key);
-        self.progress.entries += 1;
-        self.progress.bytes += (key.len() + value.len()) as u64;
-        Ok(())
+        builder.add(entry)
     }
 
     fn start_table(&mut self) -> Result<&mut TableBuilder> {
         self.inner.refusal().map_or(Ok(()), Err)?;
-        let id = lock(&self.inner.set).next_file_id();
-        let compression = self.inner.options.compression_of(LEVELS - 1);
-        let storage = self.inner.environment.storage.as_ref();
-        let builder = TableBuilder::new(storage, id, compression)?;
+        let (id, builder) = self.inner.start_ingested()?;
         self.begun = Some(id);
         Ok(self.builder.insert(builder))
     }
@@ -136,9 +143,11 @@ impl Ingest {
     /// written before, under what will be written.
     ///
     /// # Errors
-    /// `Io`, `NoSpace`, `Closed`, `Failed`: nothing of it is part of the database, unless the error
-    /// says that the outcome is unknown.
+    /// `Io`, `NoSpace`, `Closed`, `Failed`: nothing of it is part of the database. Only if the error
+    /// is of the manifest or of the log is that not certain before the database is opened anew: then
+    /// all of it may be there.
     pub fn finish(mut self) -> Result<()> {
+        self.failure.clone().map_or(Ok(()), Err)?;
         self.finish_table()?;
         if lock(&self.complete).is_empty() {
             return Ok(());

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::db::Inner;
 use super::error::Result;
@@ -23,9 +23,18 @@ use super::table::Value;
 pub(crate) struct Snapshots {
     /// How often each number is held.
     held: Mutex<BTreeMap<Seq, usize>>,
+    /// Held while a snapshot is taken, and while an ingestion has a number and is not installed.
+    taking: Mutex<()>,
 }
 
 impl Snapshots {
+    /// Lets no snapshot be taken while the guard lives. What is ingested appears under a number that
+    /// was given out before: a snapshot from in between would see it come. Taken before the memory
+    /// lock.
+    pub(crate) fn hold_off(&self) -> MutexGuard<'_, ()> {
+        lock(&self.taking)
+    }
+
     /// The numbers in use, ascending.
     pub(crate) fn list(&self) -> Vec<Seq> {
         lock(&self.held).keys().copied().collect()
@@ -75,6 +84,7 @@ struct Held {
 impl Snapshot {
     /// Of this moment.
     pub(crate) fn take(inner: &Arc<Inner>) -> Self {
+        let _taking = inner.snapshots.hold_off();
         let memory = read(&inner.memory);
         let seq = memory.last_seq.min(inner.readable_seq());
         inner.snapshots.hold(seq);
