@@ -94,6 +94,11 @@ impl<B: Weigh> BlockCache<B> {
         self.blocks.insert(key, block);
     }
 
+    /// Sets how many bytes of blocks it may hold from now on.
+    pub(crate) fn set_capacity(&self, bytes: usize) {
+        self.blocks.set_capacity(bytes as u64);
+    }
+
     pub(crate) fn stats(&self) -> CacheStats {
         CacheStats {
             capacity_bytes: self.blocks.capacity(),

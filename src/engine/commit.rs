@@ -7,21 +7,21 @@
 //! told to a writer before its write has begun. The log's lock is held across I/O; the queue's never
 //! is. Lock order: memory, then log, then queue.
 
-use std::collections::VecDeque;
+mod queue;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::Duration;
 
+pub(crate) use self::queue::Capacity;
+use self::queue::{GROUP_SOFT_LIMIT_BYTES, Queue, Taken, Wanted};
 use super::error::{Error, Result};
 use super::journal::GroupBuffer;
-use super::journal::format::group_bytes;
 use super::key::Seq;
 use super::options::{Clock, Durability};
 use super::sync::{Signal, lock, wait, wait_for};
-use super::wal::{Room, Spare, Wal};
+use super::wal::{Spare, Wal};
 
-/// Submitted bytes beyond which further writes wait for the group in flight.
-const GROUP_SOFT_LIMIT_BYTES: usize = 4 << 20;
 /// A group buffer keeps this much memory between uses.
 const BUFFER_KEEP_BYTES: usize = 2 * GROUP_SOFT_LIMIT_BYTES;
 /// Complete segments beyond which the memtable is flushed though it is not full: small groups take
@@ -56,30 +56,6 @@ pub(crate) struct LogStats {
     pub(crate) written_bytes: u64,
 }
 
-/// What may be added to the log.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Capacity {
-    /// Payload bytes that wait already.
-    pending_bytes: usize,
-    /// The longest payload that the prepared segments are sure to hold beside those, in the same
-    /// group or in one of its own.
-    payload_limit: usize,
-}
-
-impl Capacity {
-    /// Whether `bytes` more fit, given `staged` that were not submitted yet.
-    pub(crate) fn admits(&self, staged: usize, bytes: usize) -> bool {
-        let waiting = self.pending_bytes + staged;
-        let small = waiting == 0 || waiting + bytes <= GROUP_SOFT_LIMIT_BYTES;
-        small && staged + bytes <= self.payload_limit
-    }
-
-    /// Whether it is for want of a prepared segment that they do not.
-    pub(crate) fn lacks_segment(&self, staged: usize, bytes: usize) -> bool {
-        staged + bytes > self.payload_limit
-    }
-}
-
 /// What is done about submitted writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Urgency {
@@ -89,46 +65,6 @@ pub(crate) enum Urgency {
     Quiet,
     /// The log thread commits them when some have gathered, and syncs them when it likes.
     Lazy,
-}
-
-/// What somebody waits for, of what is pending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Wanted {
-    /// Nothing: it may wait for more.
-    Nothing,
-    /// That it is committed.
-    Commit,
-    /// That it is committed and synced.
-    Sync,
-}
-
-struct Queue {
-    pending: GroupBuffer,
-    /// What is to become of it.
-    wanted: Wanted,
-    pending_first: Seq,
-    /// An empty buffer to swap in.
-    spare_buffer: GroupBuffer,
-    last_submitted: Seq,
-    room: Room,
-    active_id: u64,
-    spares: VecDeque<Spare>,
-    complete: VecDeque<Segment>,
-    stopping: bool,
-    /// Whether the log thread sleeps; cleared by whoever wakes it, so that it is woken once.
-    asleep: bool,
-    groups: u64,
-    bytes: u64,
-    written_bytes: u64,
-}
-
-/// A group on its way to the log.
-struct Taken {
-    buffer: GroupBuffer,
-    first_seq: Seq,
-    last_seq: Seq,
-    sync: bool,
-    rotate_to: Option<Spare>,
 }
 
 /// The commit pipeline.
@@ -160,24 +96,7 @@ impl Commit {
         clock: Arc<dyn Clock>,
         signal: Arc<Signal>,
     ) -> Self {
-        let mut room = Room::new(segment_bytes, 0);
-        room.rotate();
-        let queue = Queue {
-            pending: GroupBuffer::new(),
-            wanted: Wanted::Nothing,
-            pending_first: last_seq + 1,
-            spare_buffer: GroupBuffer::new(),
-            last_submitted: last_seq,
-            room,
-            active_id: wal.id(),
-            spares: VecDeque::new(),
-            complete: VecDeque::new(),
-            stopping: false,
-            asleep: false,
-            groups: 0,
-            bytes: 0,
-            written_bytes: 0,
-        };
+        let queue = Queue::new(segment_bytes, wal.id(), last_seq);
         Commit {
             queue: Mutex::new(queue),
             work: Condvar::new(),
@@ -219,7 +138,7 @@ impl Commit {
     /// What may be added to the log now.
     pub(crate) fn capacity(&self) -> Capacity {
         let queue = lock(&self.queue);
-        Capacity { pending_bytes: queue.pending.len(), payload_limit: queue.payload_limit() }
+        queue.capacity()
     }
 
     /// Puts writes with the numbers `first..=last` into the next group; `staged` is left empty.
@@ -560,60 +479,6 @@ impl Drop for PanicIsFailure<'_> {
 enum Work {
     Commit,
     Tidy,
-}
-
-impl Queue {
-    /// The longest payload that the active segment or a spare is sure to hold beside what is
-    /// pending: that may be a group of its own by the time that more is submitted, and may have
-    /// taken the spare.
-    fn payload_limit(&self) -> usize {
-        let mut room = self.room;
-        if !self.spares.is_empty() {
-            room.rotate();
-        }
-        if !self.pending.is_empty() {
-            room.take(self.pending.len());
-        }
-        room.max_fitting()
-    }
-
-    fn pending_first_or_next(&self) -> Seq {
-        if self.pending.is_empty() { self.last_submitted + 1 } else { self.pending_first }
-    }
-
-    /// Takes what is pending, with the segment to go on in if the active one is too full.
-    fn take(&mut self) -> Result<Option<Taken>> {
-        if self.pending.is_empty() {
-            return Ok(None);
-        }
-        let payload_bytes = self.pending.len();
-        let rotate_to = if self.room.fits(payload_bytes) { None } else { Some(self.take_spare()?) };
-        self.room.take(payload_bytes);
-        let free = std::mem::replace(&mut self.spare_buffer, GroupBuffer::new());
-        let buffer = std::mem::replace(&mut self.pending, free);
-        self.groups += 1;
-        self.bytes += payload_bytes as u64;
-        self.written_bytes += group_bytes(payload_bytes) as u64;
-        let (first_seq, last_seq) = (self.pending_first, self.last_submitted);
-        let sync = std::mem::replace(&mut self.wanted, Wanted::Nothing) == Wanted::Sync;
-        Ok(Some(Taken { buffer, first_seq, last_seq, sync, rotate_to }))
-    }
-
-    /// Takes a segment to change to. There is one, for what is pending was admitted.
-    fn take_spare(&mut self) -> Result<Spare> {
-        let spare = self.spares.pop_front();
-        debug_assert!(spare.is_some(), "a group was admitted that no segment holds");
-        let spare = spare.ok_or(Error::NoSpace)?;
-        self.room.rotate();
-        Ok(spare)
-    }
-
-    /// Takes note of a change to segment `next`. Not before its header is durable: until then a
-    /// recovery has to begin at the one before, and nobody may recycle that.
-    fn rotated(&mut self, next: u64, last_seq: Seq) {
-        let id = std::mem::replace(&mut self.active_id, next);
-        self.complete.push_back(Segment { id, last_seq });
-    }
 }
 
 #[cfg(test)]

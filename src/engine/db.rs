@@ -1,33 +1,31 @@
 //! The engine's public face: opening, reading, writing, closing.
 //!
-//! Everything here is a thin layer over sessions (see `session`), reads (`read`, `scan`), and the
-//! background; the rules are theirs.
+//! Everything here is a thin layer over reads (`read`, `scan`) and the background; writes are in
+//! `write`. The rules are theirs.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::background::{Background, Job};
-use super::batch::{Batch, expiring};
 use super::commit::Commit;
 use super::error::{Error, Result};
 use super::event::Event;
 use super::health::{Faults, Health};
 use super::ingest::Ingest;
-use super::key::{Kind, Seq};
+use super::key::Seq;
 use super::memory::Memory;
 use super::options::{Environment, Options, Scheduling};
 use super::range::KeyRange;
 use super::read::Record;
 use super::recovery::{self, Recovery};
 use super::scan::Scan;
-use super::session::{Admission, Lookup, Session};
+use super::session::Session;
 use super::snapshot::{Snapshot, Snapshots};
-use super::stalls::Stall;
 use super::stats::{Counters, Stats};
-use super::sync::{Signal, lock};
-use super::table::{Tables, Value};
+use super::sync::{Signal, read};
+use super::table::{BlockCache, Tables, Value};
+use super::threads::Threads;
 use super::ticket::Ticket;
 use super::version::set::VersionSet;
 
@@ -61,58 +59,6 @@ pub(crate) struct Inner {
     pub(crate) directory_lock: Mutex<Option<Box<dyn Send + Sync>>>,
 }
 
-/// When a call that writes returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WriteDurability {
-    /// When the write is durable: it survives a power cut (as far as [`Options::durability`] says).
-    #[default]
-    Synced,
-    /// At once. The write is synced with the next group, within milliseconds; [`Engine::sync`] waits
-    /// for that.
-    Grouped,
-    /// At once. The write goes to the operating system within milliseconds, so that it survives the
-    /// end of the process, and is synced within about a second.
-    Unsynced,
-}
-
-/// How a write is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct WriteOptions {
-    /// When the call returns.
-    pub durability: WriteDurability,
-}
-
-impl WriteOptions {
-    /// With this durability.
-    pub fn durability(durability: WriteDurability) -> Self {
-        WriteOptions { durability }
-    }
-}
-
-/// What a conditional write expects to find.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expected {
-    /// No value.
-    Absent,
-    /// The value of this version, as [`Record::version`] told it.
-    Version(Seq),
-}
-
-/// What became of a conditional write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Conditional {
-    /// It was done.
-    Written {
-        /// The new version.
-        version: Seq,
-    },
-    /// It was not: something else is there.
-    Conflict {
-        /// What is there now.
-        current: Option<Record<'static>>,
-    },
-}
-
 impl Engine {
     /// Opens the database in the environment's storage, creating or recovering it. Nothing is
     /// changed if it is refused.
@@ -127,7 +73,7 @@ impl Engine {
         })?;
         let tables = Tables::new(
             Arc::clone(&environment.storage),
-            options.cache_bytes(),
+            BlockCache::new(options.cache_bytes(0)),
             options.max_open_tables,
         );
         let tables = Arc::new(tables);
@@ -161,6 +107,7 @@ impl Engine {
             environment,
             options,
         });
+        inner.fit_cache();
         let threads = Threads::start(&inner)?;
         Ok((Engine { inner, _threads: Arc::new(threads) }, opened.recovery))
     }
@@ -199,192 +146,6 @@ impl Engine {
     /// The database as of now, for as long as the snapshot is held.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::take(&self.inner)
-    }
-
-    /// Stores `value` at `key`; durable when it returns.
-    ///
-    /// # Errors
-    /// `Size`, `NoSpace`, `Closed`: not written. `Failed`: the outcome is unknown.
-    pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.put_with(key, value, WriteOptions::default())
-    }
-
-    /// Stores `value` at `key`, as durably as asked.
-    ///
-    /// # Errors
-    /// As [`Engine::put`].
-    pub fn put_with(&self, key: &[u8], value: &[u8], options: WriteOptions) -> Result<()> {
-        self.write_one(Kind::Put, key, value, options)
-    }
-
-    /// Stores `value` at `key` until `expires_ms`, in milliseconds since the Unix epoch: from then on
-    /// the key is gone.
-    ///
-    /// # Errors
-    /// As [`Engine::put`].
-    pub fn put_expiring(&self, key: &[u8], value: &[u8], expires_ms: u64) -> Result<()> {
-        let stored = expiring(value, expires_ms);
-        self.write_one(Kind::Expiring, key, &stored, WriteOptions::default())
-    }
-
-    /// Deletes `key`, whether or not it is there; durable when it returns.
-    ///
-    /// # Errors
-    /// As [`Engine::put`].
-    pub fn delete(&self, key: &[u8]) -> Result<()> {
-        self.write_one(Kind::Delete, key, b"", WriteOptions::default())
-    }
-
-    /// Deletes all keys in `range`, at the price of one write, however many there are; durable when
-    /// it returns.
-    ///
-    /// # Errors
-    /// As [`Engine::put`].
-    pub fn delete_range(&self, range: impl Into<KeyRange>) -> Result<()> {
-        let mut batch = Batch::new();
-        batch.delete_range(range);
-        self.write(&batch, WriteOptions::default())
-    }
-
-    /// Does all writes of a batch, or none: for every reader at one moment, and after a crash.
-    ///
-    /// # Errors
-    /// As [`Engine::put`]; `Size` also for a batch that does not fit a log segment.
-    pub fn write(&self, batch: &Batch, options: WriteOptions) -> Result<()> {
-        if batch.is_empty() {
-            return batch.check();
-        }
-        let admit = |session: &mut Session<'_>| session.admit_batch(batch);
-        self.write_admitted(admit, |session| session.write(batch), options)
-    }
-
-    fn write_one(
-        &self,
-        kind: Kind,
-        key: &[u8],
-        stored: &[u8],
-        options: WriteOptions,
-    ) -> Result<()> {
-        let admit = |session: &mut Session<'_>| session.admit_write(kind, key.len(), stored.len());
-        self.write_admitted(admit, |session| session.apply(kind, key, stored), options)
-    }
-
-    /// Writes as soon as that is admitted, and waits as long as asked.
-    fn write_admitted(
-        &self,
-        admit: impl Fn(&mut Session<'_>) -> Admission,
-        apply: impl FnOnce(&mut Session<'_>) -> Seq,
-        options: WriteOptions,
-    ) -> Result<()> {
-        loop {
-            let epoch = self.inner.signal.epoch();
-            let mut session = self.session();
-            match admit(&mut session) {
-                Admission::Ready => {
-                    let seq = apply(&mut session);
-                    return self.finish_write(session, seq, options);
-                }
-                Admission::Refused(error) => return Err(error),
-                Admission::Stalled(stall) => {
-                    drop(session);
-                    self.wait_out(stall, epoch);
-                }
-            }
-        }
-    }
-
-    fn finish_write(&self, session: Session<'_>, seq: Seq, options: WriteOptions) -> Result<()> {
-        match options.durability {
-            WriteDurability::Synced => {
-                session.submit();
-                self.inner.wait_durable(seq)
-            }
-            WriteDurability::Grouped => {
-                session.submit();
-                Ok(())
-            }
-            WriteDurability::Unsynced => {
-                session.submit_unsynced();
-                Ok(())
-            }
-        }
-    }
-
-    /// Waits until a write that had to wait at `epoch` may have a chance.
-    fn wait_out(&self, stall: Stall, epoch: u64) {
-        if self.inner.is_manual() {
-            self.inner.commit.commit_in_place();
-            self.inner.run_background();
-        } else {
-            self.inner.signal.wait_past(epoch, stall.retry_after);
-        }
-    }
-
-    /// Stores `value` at `key` if what is there is what is expected; durable when it returns.
-    ///
-    /// ```
-    /// # use chronos::engine::{Conditional, Engine, Environment, Expected, Options};
-    /// # let directory = tempfile::tempdir().unwrap();
-    /// # let (engine, _) = Engine::open(Environment::disk(directory.path())?, Options::default())?;
-    /// engine.put_if(b"counter", b"0", Expected::Absent)?;
-    /// loop {
-    ///     let record = engine.get_record(b"counter")?.unwrap();
-    ///     let next = (record.value[0] + 1).to_string();
-    ///     let expected = Expected::Version(record.version);
-    ///     match engine.put_if(b"counter", next.as_bytes(), expected)? {
-    ///         Conditional::Written { .. } => break,
-    ///         Conditional::Conflict { .. } => {} // somebody else was faster
-    ///     }
-    /// }
-    /// # engine.close()?;
-    /// # Ok::<(), chronos::engine::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Engine::put`] and [`Engine::get`].
-    pub fn put_if(&self, key: &[u8], value: &[u8], expected: Expected) -> Result<Conditional> {
-        let mut blocked = None;
-        loop {
-            let epoch = self.inner.signal.epoch();
-            let mut session = self.session();
-            match session.admit(key.len(), value.len()) {
-                Admission::Ready => {}
-                Admission::Refused(error) => return Err(error),
-                Admission::Stalled(stall) => {
-                    drop(session);
-                    self.wait_out(stall, epoch);
-                    continue;
-                }
-            }
-            let (current, seen) = match (session.lookup(key)?, blocked.take()) {
-                (Lookup::Found(record), _) => (Some(record.to_owned()), record.version),
-                (Lookup::Missing { seq }, _) => (None, seq),
-                // Read meanwhile, and nothing has changed since.
-                (Lookup::Deferred(_), Some((read, answer))) if session.confirms(&read, key) => {
-                    (answer, 0)
-                }
-                (Lookup::Deferred(read), _) => {
-                    drop(session);
-                    let answer = read.run()?;
-                    blocked = Some((read, answer));
-                    continue;
-                }
-            };
-            let is_expected = match (expected, &current) {
-                (Expected::Absent, None) => true,
-                (Expected::Version(version), Some(record)) => record.version == version,
-                _ => false,
-            };
-            if !is_expected {
-                drop(session);
-                self.inner.commit.wait_to_show(seen, self.inner.is_manual())?;
-                return Ok(Conditional::Conflict { current });
-            }
-            let version = session.put(key, value);
-            session.submit();
-            self.inner.wait_durable(version)?;
-            return Ok(Conditional::Written { version });
-        }
     }
 
     /// Makes everything written so far durable, however it was written.
@@ -516,6 +277,14 @@ impl Inner {
         self.commit.wait_durable(seq, self.is_manual())
     }
 
+    /// Gives the block cache what the tables leave of the budget.
+    pub(crate) fn fit_cache(&self) {
+        let version = Arc::clone(&read(&self.memory).version);
+        let resident = version.tables().map(|(_, table)| table.resident_bytes());
+        let resident_bytes = resident.map(|bytes| bytes.filter + bytes.index).sum();
+        self.tables.cache().set_capacity(self.options.cache_bytes(resident_bytes));
+    }
+
     /// Tells the listener, if there is one.
     pub(crate) fn emit(&self, event: impl FnOnce() -> Event) {
         if let Some(listener) = &self.options.listener {
@@ -544,60 +313,6 @@ impl Inner {
             tracing::error!(%error, "a table is damaged; restore the file and restart");
             self.emit(|| Event::Fault { cause: error.clone() });
             self.signal.notify();
-        }
-    }
-}
-
-/// The engine's threads; stops them when dropped.
-struct Threads {
-    inner: Arc<Inner>,
-    handles: Mutex<Vec<JoinHandle<()>>>,
-}
-
-impl Threads {
-    fn start(inner: &Arc<Inner>) -> Result<Self> {
-        let threads = Threads { inner: Arc::clone(inner), handles: Mutex::default() };
-        if !inner.is_manual() {
-            threads.spawn("chronos-wal", |inner| inner.commit.run())?;
-            threads.spawn("chronos-flush", |inner| inner.run_flush_thread())?;
-            threads.spawn("chronos-merge", |inner| inner.run_merge_thread())?;
-        }
-        Ok(threads)
-    }
-
-    fn spawn(&self, name: &str, body: fn(&Arc<Inner>)) -> Result<()> {
-        let inner = Arc::clone(&self.inner);
-        let handle = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || {
-                let _guard = DeathNotice(&inner);
-                body(&inner);
-            })
-            .map_err(|e| Error::io("start a thread for", name, e))?;
-        lock(&self.handles).push(handle);
-        Ok(())
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        self.inner.background.stop();
-        self.inner.commit.stop();
-        for handle in lock(&self.handles).drain(..) {
-            let _ = handle.join();
-        }
-    }
-}
-
-/// A thread that died of a bug must not leave an engine that looks alive.
-struct DeathNotice<'a>(&'a Arc<Inner>);
-
-impl Drop for DeathNotice<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let name = std::thread::current().name().unwrap_or("a thread").to_owned();
-            self.0.commit.fail(Error::Failed(format!("{name} panicked").into()));
-            self.0.background.abandon(&Error::Closed);
         }
     }
 }

@@ -7,6 +7,8 @@
 use std::io;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 /// A result of an engine call.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -86,19 +88,6 @@ impl Error {
         Error::Corrupt { file: file.to_owned(), offset, what: what.into() }
     }
 
-    /// Whether the cause is that the process, or the system, has too many files open, which can pass
-    /// by itself.
-    pub fn is_out_of_descriptors(&self) -> bool {
-        /// ENFILE and EMFILE of the systems that have them.
-        const TOO_MANY: [i32; 2] = [23, 24];
-        match self {
-            Error::Io { source, .. } => {
-                source.raw_os_error().is_some_and(|code| TOO_MANY.contains(&code))
-            }
-            _ => false,
-        }
-    }
-
     /// Whether the cause is a full disk or quota, which can pass by itself.
     pub fn is_no_space(&self) -> bool {
         match self {
@@ -108,5 +97,28 @@ impl Error {
             }
             _ => false,
         }
+    }
+
+    /// Whether the cause is that the process, or the system, has too many files open, which can pass
+    /// by itself.
+    pub fn is_out_of_descriptors(&self) -> bool {
+        let Error::Io { source, .. } = self else { return false };
+        let codes = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
+        codes.contains(&source.raw_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_open_files_are_told_from_other_failures() {
+        let failed = |code| Error::io("open", "a file", io::Error::from_raw_os_error(code));
+        assert!(failed(24).is_out_of_descriptors() && failed(23).is_out_of_descriptors());
+        assert!(!failed(2).is_out_of_descriptors() && !failed(5).is_out_of_descriptors());
+        assert!(!Error::Locked.is_out_of_descriptors());
+        let without_code = Error::io("open", "a file", io::ErrorKind::NotFound.into());
+        assert!(!without_code.is_out_of_descriptors());
     }
 }

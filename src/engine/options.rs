@@ -13,7 +13,7 @@ use super::event::EventListener;
 use super::memory::MAX_IMMUTABLES;
 use super::memtable::MAX_MEMTABLE_BYTES;
 use super::storage::{Storage, disk::DiskStorage};
-use super::table::Compression;
+use super::table::{Compression, MAX_OPEN_TABLES};
 use super::version::LEVELS;
 
 /// When a write counts as committed, and so when its `OK` may leave.
@@ -44,8 +44,9 @@ pub enum Scheduling {
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The budget of memory, in bytes. Half of it is for memtables: one is written while up to two
-    /// are flushed, a sixth each. The other half is the block cache. Filters and the top levels of
-    /// the indexes (about 1.3 bytes a key) come on top; `Stats` tells them.
+    /// are flushed, a sixth each. The other half is for blocks of tables: filters and the top levels
+    /// of the indexes (about 1.3 bytes a key), which stay, and the block cache with what they leave,
+    /// at least an eighth of the budget.
     pub memory_bytes: usize,
     /// When a write counts as committed.
     pub durability: Durability,
@@ -77,7 +78,7 @@ impl Default for Options {
             compression: Compression::default(),
             bottom_compression: Compression::default(),
             level0_tables: 4,
-            max_open_tables: 1_000,
+            max_open_tables: MAX_OPEN_TABLES,
             scheduling: Scheduling::Threads,
             listener: None,
         }
@@ -116,9 +117,11 @@ impl Options {
         (self.memory_bytes / 2 / MEMTABLES).min(MAX_MEMTABLE_BYTES)
     }
 
-    /// Size of the block cache, in bytes.
-    pub(crate) fn cache_bytes(&self) -> usize {
-        self.memory_bytes / 2
+    /// Size of the block cache, in bytes, beside what tables keep in memory anyway. That comes out of
+    /// the same budget, but leaves the cache a quarter of its own.
+    pub(crate) fn cache_bytes(&self, resident_bytes: usize) -> usize {
+        let budget = self.memory_bytes / 2;
+        budget.saturating_sub(resident_bytes).max(budget / 4)
     }
 
     /// How tables of a level are compressed.

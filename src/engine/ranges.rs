@@ -28,6 +28,7 @@ pub(crate) struct RangeDelete {
 
 impl RangeDelete {
     /// Whether it covers older versions of `key`.
+    #[cfg(test)]
     pub(crate) fn covers(&self, key: &[u8]) -> bool {
         *self.start <= *key && is_before_end(key, &self.end)
     }

@@ -2,7 +2,7 @@
 
 use chronos::engine::storage::Storage;
 use chronos::engine::storage::sim::{FaultKind, SimStorage, Survival, Times};
-use chronos::engine::{Engine, Error, Health};
+use chronos::engine::{Engine, Error, Health, Lookup, TableRead};
 
 use crate::support::{State, key, observe, open, write};
 
@@ -105,6 +105,97 @@ fn tables_of_a_job_that_found_no_room_are_removed() {
     let names = storage.list().unwrap();
     let files = names.iter().filter(|name| name.strip_suffix(".sst").is_some()).count();
     assert_eq!(files, tables(&engine).iter().sum::<usize>(), "{names:?}");
+}
+
+fn table_files(storage: &SimStorage) -> Vec<String> {
+    let mut names = storage.list().unwrap();
+    names.retain(|name| name.strip_suffix(".sst").is_some());
+    names
+}
+
+/// Lookups of all keys that have to be finished elsewhere.
+fn deferred(engine: &Engine) -> Vec<TableRead> {
+    let session = engine.session();
+    let reads = (0..KEYS).filter_map(|number| match session.lookup(&key(number)).unwrap() {
+        Lookup::Deferred(read) => Some(read),
+        _ => None,
+    });
+    reads.collect()
+}
+
+#[test]
+fn a_merged_table_stays_until_its_last_reader_is_done() {
+    let storage = SimStorage::new(1);
+    let (engine, state) = sample(&storage);
+    engine.compact().unwrap();
+    storage.set_cold(true);
+    let before = table_files(&storage);
+    let reads = deferred(&engine);
+    assert!(!reads.is_empty());
+    for round in 0..2_u8 {
+        for number in 0..KEYS {
+            engine.put(&key(number), &[round; 500]).unwrap();
+        }
+        engine.compact().unwrap();
+    }
+    let both = table_files(&storage);
+    assert!(before.iter().all(|name| both.contains(name)), "{before:?}, {both:?}");
+    for (read, number) in reads.iter().zip(0..) {
+        let value = read.run().unwrap().map(|record| record.value.to_vec());
+        assert_eq!(value.as_ref(), state.get(&key(number)), "as it was when it was looked up");
+    }
+    let calls = (storage.call_count(), storage.read_count());
+    drop(reads);
+    assert_eq!((storage.call_count(), storage.read_count()), calls, "a drop does no I/O");
+    engine.run_background();
+    let after = table_files(&storage);
+    assert!(before.iter().all(|name| !after.contains(name)), "{before:?}, {after:?}");
+    assert_eq!(after.len(), tables(&engine).iter().sum::<usize>());
+}
+
+#[test]
+fn a_table_that_cannot_be_removed_is_removed_at_the_next_open() {
+    let named = |engine: &Engine| tables(engine).iter().sum::<usize>();
+    let mut met = 0;
+    for call in 1..60 {
+        let storage = SimStorage::new(1);
+        let (engine, state) = sample(&storage);
+        // The same again, so that tables overlap: what overlaps nothing is moved.
+        engine.put(&key(0), &[0; 700]).unwrap();
+        storage.fail_call(storage.call_count() + call, FaultKind::Io, Times::Once);
+        if engine.compact().is_err() || table_files(&storage).len() == named(&engine) {
+            continue;
+        }
+        met += 1;
+        assert!(matches!(engine.health(), Health::Ok));
+        drop(engine);
+        let survivor = storage.power_cut(Survival::Everything);
+        let engine = open(survivor.clone(), 2).unwrap();
+        assert_eq!(table_files(&survivor).len(), named(&engine));
+        assert!(observe(&engine, KEYS).unwrap() == state);
+    }
+    assert!(met > 0, "no removal failed");
+}
+
+#[test]
+fn too_many_open_files_pass_by() {
+    let storage = SimStorage::new(1);
+    let (engine, state) = sample(&storage);
+    for call in 1..12 {
+        engine.put(&key(0), &[0; 700]).unwrap();
+        let fault = FaultKind::TooManyFiles;
+        storage.fail_call(storage.call_count() + call, fault, Times::Once);
+        storage.fail_read(storage.read_count() + call, fault, Times::Once);
+        let outcome = engine.compact();
+        storage.clear_faults();
+        if let Err(error) = outcome {
+            assert!(error.is_out_of_descriptors(), "call {call}: {error}");
+        }
+        assert!(matches!(engine.health(), Health::Ok), "call {call}");
+        engine.compact().unwrap();
+        assert!(observe(&engine, KEYS).unwrap() == state);
+        engine.put(&key(0), &[0; 700]).unwrap();
+    }
 }
 
 /// The offset of the last group of this journal that holds data.

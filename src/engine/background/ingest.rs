@@ -98,7 +98,7 @@ impl Inner {
     }
 
     fn open_table(&self, meta: &TableMeta) -> Result<TableRef> {
-        Ok(Arc::new(Table::open(meta, &self.tables)?))
+        Ok(Arc::new(Table::open(&self.tables, meta)?))
     }
 }
 

@@ -23,7 +23,6 @@ use super::compaction::job::Target;
 use super::db::Inner;
 use super::error::{Error, Result};
 use super::event::Event;
-use super::filename;
 use super::hardware::lower_priority;
 use super::options::Scheduling;
 use super::range::KeyRange;
@@ -387,6 +386,7 @@ impl Inner {
         drop((memory, set));
         // Freed outside of the locks: giving back a memtable's memory takes a while.
         drop((old, flushed));
+        self.fit_cache();
         self.background.merge_waker.wake();
         self.signal.notify();
         Ok(())
@@ -410,10 +410,9 @@ impl Inner {
     /// Removes the files of tables that nobody reads any more.
     fn empty_trash(&self) {
         for id in self.tables.take_trash() {
-            let name = filename::table(id);
-            if let Err(error) = self.environment.storage.remove(&name) {
+            if let Err(error) = self.tables.remove(id) {
                 // An orphan: the next open removes it.
-                tracing::warn!(file = name, %error, "could not remove a file");
+                tracing::warn!(%error, "a file that nobody needs is left");
             }
         }
     }

@@ -171,7 +171,7 @@ impl Writer<'_> {
 /// table again and again would not end.
 pub(crate) fn verified(meta: &TableMeta, tables: &Arc<Tables>) -> Result<Arc<Table>> {
     let verify = || -> Result<Arc<Table>> {
-        let table = Table::open(meta, tables)?;
+        let table = Table::open(tables, meta)?;
         table.verify()?;
         Ok(Arc::new(table))
     };

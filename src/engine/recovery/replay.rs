@@ -103,7 +103,7 @@ pub(super) fn read(
         ..Found::default()
     };
     for (_, meta) in found.snapshot.tables.values() {
-        found.tables.push(Arc::new(Table::open(meta, tables)?));
+        found.tables.push(Arc::new(Table::open(tables, meta)?));
     }
     found.replay(storage, directory, options)?;
     Ok(found)

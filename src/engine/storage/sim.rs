@@ -113,6 +113,11 @@ impl SimStorage {
         self.machine.state().faults.reads()
     }
 
+    /// Files that are open; one that was opened twice counts twice.
+    pub fn open_file_count(&self) -> usize {
+        self.machine.state().open_files()
+    }
+
     /// Crashes the machine at the `n`-th changing call: it fails and has no effect, except that a
     /// write may survive in part as any unsynced write, and every later call fails.
     pub fn crash_at(&self, n: u64) {

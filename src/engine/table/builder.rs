@@ -12,11 +12,12 @@ use super::block::BlockBuilder;
 use super::compression::{Compression, Compressor};
 use super::filter::FilterBuilder;
 use super::format::{Footer, Handle, Properties, seal_block};
+use super::reclaim::Expiries;
 use super::{BLOCK_BYTES, TableMeta};
 use crate::engine::error::{Error, Result};
 use crate::engine::filename;
 use crate::engine::iter::Entry;
-use crate::engine::key::{Kind, Seq, compare_entries};
+use crate::engine::key::{Kind, Seq, compare_entries, split_expiry};
 use crate::engine::storage::{File, Storage};
 
 /// The size that an index block does not exceed, in bytes, unless it holds a single larger entry.
@@ -33,6 +34,7 @@ pub(crate) struct TableBuilder {
     index: IndexBuilder,
     filter: FilterBuilder,
     properties: Properties,
+    expiries: Expiries,
 }
 
 impl TableBuilder {
@@ -51,6 +53,7 @@ impl TableBuilder {
             index: IndexBuilder::default(),
             filter: FilterBuilder::default(),
             properties: Properties::none(),
+            expiries: Expiries::default(),
         })
     }
 
@@ -73,6 +76,9 @@ impl TableBuilder {
         }
         self.data.add(entry);
         self.properties.count(entry);
+        if entry.kind == Kind::Expiring {
+            self.expiries.add(split_expiry(entry.value).0);
+        }
         Ok(())
     }
 
@@ -104,7 +110,9 @@ impl TableBuilder {
         let footer = Footer { top_index, filter, properties, id: self.sink.id };
         self.sink.append(&footer.encode())?;
         self.sink.sync()?;
-        Ok(self.properties.into_meta(&self.sink))
+        let (entries, tombstones) = (self.properties.entry_count, self.properties.tombstone_count);
+        let reclaim_ms = self.expiries.reclaim_ms(entries, tombstones);
+        Ok(TableMeta { reclaim_ms, ..self.properties.into_meta(&self.sink) })
     }
 
     fn finish_data_block(&mut self) -> Result<()> {

@@ -97,6 +97,7 @@ fn block_checksum(checked: &[u8], id: u64, offset: u64) -> u32 {
 pub(super) struct Properties {
     pub(super) entry_count: u64,
     pub(super) tombstone_count: u64,
+    pub(super) expiring_count: u64,
     pub(super) raw_key_bytes: u64,
     pub(super) raw_value_bytes: u64,
     pub(super) smallest_key: Vec<u8>,
@@ -122,6 +123,7 @@ impl Properties {
         }
         self.entry_count += 1;
         self.tombstone_count += u64::from(entry.kind == Kind::Delete);
+        self.expiring_count += u64::from(entry.kind == Kind::Expiring);
         self.raw_key_bytes += entry.key.len() as u64;
         self.raw_value_bytes += entry.value.len() as u64;
         self.min_seq = self.min_seq.min(entry.seq);
@@ -174,10 +176,11 @@ impl Properties {
         Some(())
     }
 
-    fn numbers(&mut self) -> [(&'static [u8], &mut u64); 7] {
+    fn numbers(&mut self) -> [(&'static [u8], &mut u64); 8] {
         [
             (b"entry_count", &mut self.entry_count),
             (b"tombstone_count", &mut self.tombstone_count),
+            (b"expiring_count", &mut self.expiring_count),
             (b"raw_key_bytes", &mut self.raw_key_bytes),
             (b"raw_value_bytes", &mut self.raw_value_bytes),
             (b"min_seq", &mut self.min_seq),

@@ -19,8 +19,10 @@ mod compression;
 mod filter;
 mod format;
 mod forward;
+mod handles;
 mod iter;
 mod reader;
+mod reclaim;
 mod scan;
 mod shared;
 #[cfg(test)]
@@ -34,6 +36,7 @@ pub(crate) use self::block::Block;
 pub(crate) use self::builder::TableBuilder;
 pub use self::compression::Compression;
 pub(crate) use self::filter::KeyHash;
+pub(crate) use self::handles::MAX_OPEN_TABLES;
 pub(crate) use self::reader::Table;
 pub(crate) use self::scan::TableScan;
 pub(crate) use self::shared::Tables;
@@ -46,6 +49,10 @@ pub(crate) type BlockCache = super::cache::BlockCache<Block>;
 /// single larger entry. A lookup that misses the cache pays for a whole block: of 2 M entries of
 /// 116 bytes with a quarter of them cached, 4 KiB are read at 1.3 times the rate of 16 KiB.
 pub(crate) const BLOCK_BYTES: usize = 4 << 10;
+
+/// A table of which more than 1 in this many entries is garbage, tombstones or expired, is worth being
+/// rewritten: reads and scans would walk over graves. The picker's measure as well.
+pub(crate) const GARBAGE_SHARE: u64 = 3;
 
 /// What the manifest keeps about a table: enough to place it, and to tell whether the file is it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Reads a table: opening, single keys, and the check of a whole file.
 //!
-//! Filter, top index and properties are read once and stay in memory. Everything else that a lookup
-//! needs comes through [`Table::read_block`]: from the block cache, or from the file into it. Bytes
+//! Filter, top index and properties are read once and stay in memory; the file does not stay open for
+//! the table's sake (see `handles`). Everything else that a lookup needs comes through [`Table::read_block`]: from the block cache, or from the file into it. Bytes
 //! of a block become trusted in one place, [`Table::check_block`], on every read of the file; what
 //! is in the cache has passed it. A miss is answered only by an intact filter or an intact block; where the index promised an entry that its block
 //! does not hold, that is damage.
@@ -19,8 +19,7 @@ use super::filter::{Filter, KeyHash};
 use super::format::{Decoded, FOOTER_BYTES, Footer, Handle, Properties, check_block};
 use super::iter::TableIter;
 use super::scan::TableScan;
-use super::shared::{TableFile, Tables};
-use super::{Read, ReadMode, TableMeta, Value, Version};
+use super::{Read, ReadMode, TableMeta, Tables, Value, Version};
 use crate::engine::cache::Weigh;
 use crate::engine::error::{Error, Result};
 use crate::engine::filename;
@@ -62,27 +61,26 @@ pub(crate) struct ResidentBytes {
 
 /// An open table.
 pub(crate) struct Table {
-    file: TableFile,
     tables: Arc<Tables>,
-    /// Whether the file goes once nobody has the table any more.
-    is_retired: AtomicBool,
     name: String,
     meta: TableMeta,
     properties: Properties,
     filter: Filter,
     top_index: Block,
+    /// Whether the file goes once nobody reads it any more.
+    is_retired: AtomicBool,
 }
 
 impl Table {
     /// Opens the table that `meta` tells of, and checks that the file is that table: its length,
-    /// footer and properties. Lookups will go through what `tables` share.
+    /// footer and properties.
     ///
     /// # Errors
     /// `Io`, `Corrupt` or `UnknownFormat`.
-    pub(crate) fn open(meta: &TableMeta, tables: &Arc<Tables>) -> Result<Table> {
+    pub(crate) fn open(tables: &Arc<Tables>, meta: &TableMeta) -> Result<Table> {
         let name = filename::table(meta.id);
-        let file = TableFile::new(tables, meta.id);
-        let source = Source { file: &file, name: &name, id: meta.id, bytes: meta.bytes };
+        let file = tables.file(meta.id).map_err(|e| Error::io("open", &name, e))?;
+        let source = Source { file: &*file, place: Place { name: &name, meta } };
         let footer = source.footer()?;
         let properties = source.decode(footer.properties, Properties::decode)?;
         let properties = compare(properties, meta)
@@ -91,12 +89,12 @@ impl Table {
         let offset = footer.top_index.offset;
         let top_index =
             source.decode(footer.top_index, |bytes| Block::new(bytes.to_vec(), offset))?;
-        let (tables, is_retired) = (Arc::clone(tables), AtomicBool::new(false));
-        let meta = meta.clone();
-        Ok(Table { file, tables, is_retired, name, meta, properties, filter, top_index })
+        let (tables, meta, is_retired) = (Arc::clone(tables), meta.clone(), AtomicBool::new(false));
+        Ok(Table { tables, name, meta, properties, filter, top_index, is_retired })
     }
 
-    /// The table is no longer part of the database: its file may go once nobody has it any more.
+    /// Has the file removed once the table is dropped: no version names it any more, and the edit
+    /// that says so is durable.
     pub(crate) fn retire(&self) {
         self.is_retired.store(true, Ordering::Release);
     }
@@ -220,8 +218,17 @@ impl Table {
 
     /// Reads a block from the file, past the cache.
     fn read_stored_block(&self, handle: Handle, mode: ReadMode) -> Result<Read<Block>> {
-        let source = self.source();
-        with_scratch(source.stored_bytes(handle)?, |stored| {
+        let len = self.stored_bytes(handle)?;
+        let file = match mode {
+            ReadMode::Blocking => self.file()?,
+            // Opening one may wait.
+            ReadMode::Cached => match self.tables.open_file(self.meta.id) {
+                Some(file) => file,
+                None => return Ok(Read::WouldBlock),
+            },
+        };
+        let source = Source { file: &*file, place: self.place() };
+        with_scratch(len, |stored| {
             let is_read = match mode {
                 ReadMode::Blocking => source.read(stored, handle.offset).map(|()| true)?,
                 ReadMode::Cached => source.try_read(stored, handle.offset)?,
@@ -245,12 +252,13 @@ impl Table {
     /// Fills `chunk` with `len` bytes of the file from `offset`.
     pub(super) fn read_raw(&self, chunk: &mut Vec<u8>, offset: u64, len: usize) -> Result<()> {
         chunk.resize(len, 0);
-        self.source().read(chunk, offset)
+        let file = self.file()?;
+        Source { file: &*file, place: self.place() }.read(chunk, offset)
     }
 
     /// The length of a block with its trailer, which is certain to lie within the file.
     pub(super) fn stored_bytes(&self, handle: Handle) -> Result<usize> {
-        self.source().stored_bytes(handle)
+        self.place().stored_bytes(handle)
     }
 
     pub(super) fn top_index(&self) -> &Block {
@@ -299,7 +307,7 @@ impl Table {
     fn waited<T>(&self, read: Read<T>, handle: Handle) -> Result<T> {
         match read {
             Read::Done(done) => Ok(done),
-            Read::WouldBlock => Err(self.source().io(handle.offset, ErrorKind::WouldBlock.into())),
+            Read::WouldBlock => Err(self.place().io(handle.offset, ErrorKind::WouldBlock.into())),
         }
     }
 
@@ -308,9 +316,12 @@ impl Table {
         decoded.map_err(|what| self.damage(block.offset, what))
     }
 
-    fn source(&self) -> Source<'_> {
-        let (id, bytes) = (self.meta.id, self.meta.bytes);
-        Source { file: &self.file, name: &self.name, id, bytes }
+    fn file(&self) -> Result<Arc<dyn File>> {
+        self.tables.file(self.meta.id).map_err(|e| self.place().io(0, e))
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { name: &self.name, meta: &self.meta }
     }
 
     /// The first block in `index` whose last entry does not come before (`key`, `seq`).
@@ -333,7 +344,7 @@ impl Table {
 
 impl Drop for Table {
     fn drop(&mut self) {
-        if self.is_retired.load(Ordering::Acquire) {
+        if *self.is_retired.get_mut() {
             self.tables.discard(self.meta.id);
         }
     }
@@ -360,56 +371,73 @@ fn compare(mut properties: Properties, meta: &TableMeta) -> Decoded<Properties> 
     agree.then_some(properties).ok_or("the table's properties are not those in the manifest")
 }
 
-/// A file that is expected to be a certain table.
+/// A file that is expected to be a certain table, for lengths and errors.
+struct Place<'a> {
+    name: &'a str,
+    meta: &'a TableMeta,
+}
+
+impl Place<'_> {
+    /// The length of a block with its trailer, held against the file's before anyone allocates it.
+    fn stored_bytes(&self, handle: Handle) -> Result<usize> {
+        let limit = self.meta.bytes.saturating_sub(FOOTER_BYTES as u64);
+        handle
+            .end()
+            .filter(|end| *end <= limit)
+            .and_then(|end| usize::try_from(end - handle.offset).ok())
+            .ok_or_else(|| self.damage(handle.offset, "a block reaches past the file's end"))
+    }
+
+    fn damage(&self, offset: u64, what: impl Into<String>) -> Error {
+        Error::corrupt(self.name, offset, what)
+    }
+
+    /// A file that ends too soon is damaged; any other failure is the device's.
+    fn io(&self, offset: u64, error: io::Error) -> Error {
+        if error.kind() == ErrorKind::UnexpectedEof {
+            self.damage(offset, "the file ends too soon")
+        } else {
+            Error::io("read", self.name, error)
+        }
+    }
+}
+
+/// That file, open.
 struct Source<'a> {
     file: &'a dyn File,
-    name: &'a str,
-    id: u64,
-    bytes: u64,
+    place: Place<'a>,
 }
 
 impl Source<'_> {
     fn footer(&self) -> Result<Footer> {
-        let found = self.file.len().map_err(|e| Error::io("read", self.name, e))?;
-        let Some(offset) = found.checked_sub(FOOTER_BYTES as u64).filter(|_| found == self.bytes)
+        let (name, meta) = (self.place.name, self.place.meta);
+        let found = self.file.len().map_err(|e| Error::io("read", name, e))?;
+        let Some(offset) = found.checked_sub(FOOTER_BYTES as u64).filter(|_| found == meta.bytes)
         else {
-            let what = format!("it is {found} bytes long, the manifest says {}", self.bytes);
-            return Err(Error::corrupt(self.name, found.min(self.bytes), what));
+            let what = format!("it is {found} bytes long, the manifest says {}", meta.bytes);
+            return Err(self.place.damage(found.min(meta.bytes), what));
         };
         let mut bytes = [0; FOOTER_BYTES];
         self.read(&mut bytes, offset)?;
-        let footer = Footer::decode(&bytes, self.name, offset)?;
-        if footer.id == self.id {
+        let footer = Footer::decode(&bytes, name, offset)?;
+        if footer.id == meta.id {
             Ok(footer)
         } else {
-            let what = format!("it is the footer of table {}", footer.id);
-            Err(Error::corrupt(self.name, offset, what))
+            Err(self.place.damage(offset, format!("it is the footer of table {}", footer.id)))
         }
     }
 
     /// Reads a block that stays in memory and decodes it.
     fn decode<T>(&self, handle: Handle, decode: impl FnOnce(&[u8]) -> Decoded<T>) -> Result<T> {
-        let mut stored = vec![0; self.stored_bytes(handle)?];
+        let mut stored = vec![0; self.place.stored_bytes(handle)?];
         self.read(&mut stored, handle.offset)?;
-        check_block(&stored, self.id, handle.offset)
+        check_block(&stored, self.place.meta.id, handle.offset)
             .and_then(|(compression, bytes)| decode(&decompress(compression, bytes)?))
-            .map_err(|what| Error::corrupt(self.name, handle.offset, what))
-    }
-
-    /// The length of a block with its trailer, held against the file's before anyone allocates it.
-    fn stored_bytes(&self, handle: Handle) -> Result<usize> {
-        let limit = self.bytes.saturating_sub(FOOTER_BYTES as u64);
-        handle
-            .end()
-            .filter(|end| *end <= limit)
-            .and_then(|end| usize::try_from(end - handle.offset).ok())
-            .ok_or_else(|| {
-                Error::corrupt(self.name, handle.offset, "a block reaches past the file's end")
-            })
+            .map_err(|what| self.place.damage(handle.offset, what))
     }
 
     fn read(&self, buf: &mut [u8], offset: u64) -> Result<()> {
-        self.file.read_exact_at(buf, offset).map_err(|e| self.io(offset, e))
+        self.file.read_exact_at(buf, offset).map_err(|e| self.place.io(offset, e))
     }
 
     /// As [`Source::read`], but false where it would have to wait.
@@ -417,16 +445,7 @@ impl Source<'_> {
         match self.file.try_read_exact_at(buf, offset) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(false),
-            Err(e) => Err(self.io(offset, e)),
-        }
-    }
-
-    /// A file that ends too soon is damaged; any other failure is the device's.
-    fn io(&self, offset: u64, error: io::Error) -> Error {
-        if error.kind() == ErrorKind::UnexpectedEof {
-            Error::corrupt(self.name, offset, "the file ends too soon")
-        } else {
-            Error::io("read", self.name, error)
+            Err(e) => Err(self.place.io(offset, e)),
         }
     }
 }

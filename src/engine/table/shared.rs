@@ -1,130 +1,79 @@
-//! What all tables of a database share: storage, block cache, a bounded number of open files, and
-//! the files that nobody reads any more.
+//! What all tables of a database share: storage, block cache, open files, and those to be removed.
 //!
-//! A table's file is opened when it is needed, and those used most stay open: there may be more
-//! tables than the process may have descriptors. So a file must keep its name as long as somebody
-//! may read it: a table that is no longer part of the database is *retired*, and when its last reader
-//! lets go of it, its id goes to the trash. Letting go never does I/O, for it may happen anywhere;
-//! whoever does background work takes the trash out.
+//! A table that no version names any more may still have readers, and these open its file by name.
+//! So its file stays until the last of them is gone: [`Table::retire`] marks a table, and dropping it
+//! lists its id here. Who removes files ([`Tables::take_trash`], [`Tables::remove`]) is the
+//! background; a drop does no I/O, for it may happen on a thread that must not wait.
+//!
+//! [`Table::retire`]: super::Table::retire
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::sync::{Arc, Mutex};
 
-use foldhash::fast::FixedState;
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{OptionsBuilder, UnitWeighter};
-
 use super::BlockCache;
+use super::handles::Handles;
+use crate::engine::error::{Error, Result};
 use crate::engine::filename;
 use crate::engine::storage::{File, Storage};
 use crate::engine::sync::lock;
 
-type Handles = Cache<u64, Arc<dyn File>, UnitWeighter, FixedState>;
-
-/// See the module.
+/// What all tables of a database share.
 pub(crate) struct Tables {
     storage: Arc<dyn Storage>,
     cache: BlockCache,
     handles: Handles,
+    /// Ids of tables that were retired and that nobody holds any more.
     trash: Mutex<Vec<u64>>,
 }
 
 impl Tables {
-    /// Of the database in `storage`: a block cache of `cache_bytes`, and up to `max_open` open files
-    /// beside those that are being read.
-    pub(crate) fn new(storage: Arc<dyn Storage>, cache_bytes: usize, max_open: usize) -> Self {
-        let cache = BlockCache::new(cache_bytes);
-        Tables { storage, cache, handles: handles(max_open), trash: Mutex::default() }
+    /// Tables in `storage`, read through `cache`, with up to `max_open` files open.
+    pub(crate) fn new(storage: Arc<dyn Storage>, cache: BlockCache, max_open: usize) -> Self {
+        Tables { storage, cache, handles: Handles::new(max_open), trash: Mutex::default() }
     }
 
-    /// Holds the files.
+    /// Where the files are.
     pub(crate) fn storage(&self) -> &dyn Storage {
-        self.storage.as_ref()
+        &*self.storage
     }
 
-    /// Holds the blocks.
+    /// What blocks are read through.
     pub(crate) fn cache(&self) -> &BlockCache {
         &self.cache
     }
 
-    /// Files that are kept open.
+    /// Files that are open.
     pub(crate) fn open_files(&self) -> usize {
         self.handles.len()
     }
 
-    /// The file of table `id`, opened if it is not open.
-    fn file(&self, id: u64) -> io::Result<Arc<dyn File>> {
-        if let Some(file) = self.handles.get(&id) {
-            return Ok(file);
-        }
-        let file = self.storage.open(&filename::table(id))?;
-        self.handles.insert(id, Arc::clone(&file));
-        Ok(file)
+    /// The file of table `id`; opening it may wait.
+    pub(super) fn file(&self, id: u64) -> io::Result<Arc<dyn File>> {
+        self.handles.get(id, self.storage())
     }
 
-    /// Gives up a table that nobody reads any more.
+    /// The file of table `id` if it is open.
+    pub(super) fn open_file(&self, id: u64) -> Option<Arc<dyn File>> {
+        self.handles.get_open(id)
+    }
+
+    /// Lists a table as one to be removed.
     pub(super) fn discard(&self, id: u64) {
         lock(&self.trash).push(id);
     }
 
-    /// Takes out the ids of tables whose files may be removed.
+    /// The ids of the tables whose files can be removed now; each is told once.
     pub(crate) fn take_trash(&self) -> Vec<u64> {
-        let trash = std::mem::take(&mut *lock(&self.trash));
-        for id in &trash {
-            self.handles.remove(id);
-        }
-        trash
-    }
-}
-
-fn handles(max_open: usize) -> Handles {
-    let options = OptionsBuilder::new()
-        .estimated_items_capacity(max_open)
-        .weight_capacity(max_open as u64)
-        .shards(1)
-        .build();
-    let (hasher, lifecycle) = (FixedState::default(), DefaultLifecycle::default());
-    match options {
-        Ok(options) => Cache::with_options(options, UnitWeighter, hasher, lifecycle),
-        // Only options that are not set are refused.
-        Err(_) => Cache::with(max_open, max_open as u64, UnitWeighter, hasher, lifecycle),
-    }
-}
-
-/// The file of a table, open or not.
-pub(super) struct TableFile {
-    tables: Arc<Tables>,
-    id: u64,
-}
-
-impl TableFile {
-    pub(super) fn new(tables: &Arc<Tables>, id: u64) -> Self {
-        TableFile { tables: Arc::clone(tables), id }
-    }
-}
-
-impl File for TableFile {
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.tables.file(self.id)?.read_exact_at(buf, offset)
+        std::mem::take(&mut lock(&self.trash))
     }
 
-    /// Opening a file may wait as well.
-    fn try_read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        match self.tables.handles.get(&self.id) {
-            Some(file) => file.try_read_exact_at(buf, offset),
-            None => Err(ErrorKind::WouldBlock.into()),
-        }
-    }
-
-    fn write_all_at(&self, _: &[u8], _: u64) -> io::Result<()> {
-        Err(ErrorKind::ReadOnlyFilesystem.into())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.tables.file(self.id)?.len()
+    /// Closes and removes the file of a table that nobody reads any more.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn remove(&self, id: u64) -> Result<()> {
+        self.handles.close(id);
+        let name = filename::table(id);
+        self.storage.remove(&name).map_err(|e| Error::io("remove", &name, e))
     }
 }

@@ -20,12 +20,9 @@
 use super::{LAST, Plan, View, Work, plan_table, ratio};
 use crate::engine::key::Seq;
 use crate::engine::ranges::{RangeDelete, RangeDeletes};
-use crate::engine::table::TableMeta;
+use crate::engine::table::{GARBAGE_SHARE, TableMeta};
 use crate::engine::version::shape::Levels;
 
-/// A table of which more than 1 in this many entries is a tombstone is merged down by itself: reads
-/// and scans would walk over graves.
-const TOMBSTONE_SHARE: u64 = 3;
 /// Tombstones that snapshots protect are not looked at again before 1 in this many of the numbers
 /// that they may have is free. So a table is rewritten at most 64 times, however snapshots move on.
 const FREED_SHARE: u64 = 2;
@@ -58,7 +55,7 @@ type Found<'a> = Vec<(usize, &'a TableMeta)>;
 /// The tables with too great a share of tombstones, that with the greatest first.
 fn buried<'a>(view: &View<'a>) -> Found<'a> {
     let is_buried = |(level, table): &(usize, &TableMeta)| {
-        table.tombstones * TOMBSTONE_SHARE > table.entries
+        table.tombstones * GARBAGE_SHARE > table.entries
             && can_lose_tombstones(view, *level, table, FREED_SHARE)
     };
     let share = |table: &TableMeta| ratio(table.tombstones, table.entries);

@@ -15,6 +15,8 @@ pub enum FaultKind {
     Quota,
     /// `EINTR`, without effect.
     Interrupted,
+    /// `EMFILE`, without effect. Hits calls on the directory and those that only look.
+    TooManyFiles,
     /// A write that stops somewhere inside its bytes, then `EIO`. Hits writes only.
     ShortWrite,
     /// `EIO` from a file's sync that drops what it should have written: the bytes stay visible and
@@ -30,6 +32,7 @@ impl FaultKind {
             FaultKind::NoSpace => Errno::NOSPC,
             FaultKind::Quota => Errno::DQUOT,
             FaultKind::Interrupted => Errno::INTR,
+            FaultKind::TooManyFiles => Errno::MFILE,
         };
         errno.into()
     }
@@ -38,6 +41,7 @@ impl FaultKind {
         match self {
             FaultKind::ShortWrite => call == Call::Write,
             FaultKind::SyncLosesData => call == Call::Sync,
+            FaultKind::TooManyFiles => matches!(call, Call::Directory | Call::Read),
             _ => true,
         }
     }

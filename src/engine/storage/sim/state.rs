@@ -211,6 +211,10 @@ impl State {
         }
     }
 
+    pub(super) fn open_files(&self) -> usize {
+        self.inodes.values().map(|inode| inode.handles).sum()
+    }
+
     pub(super) fn create(&mut self, name: &str) -> io::Result<InodeId> {
         if self.visible.contains_key(name) {
             return Err(ErrorKind::AlreadyExists.into());

@@ -188,3 +188,106 @@ impl BackwardCursor {
         Ok(end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::iter::testing::{Owned, Random, borrowed, owned, random_entries};
+    use crate::engine::table::block::BlockBuilder;
+
+    fn block(entries: &[Owned]) -> Block {
+        let mut builder = BlockBuilder::default();
+        entries.iter().map(borrowed).for_each(|entry| builder.add(entry));
+        Block::new(builder.finish(), 0).unwrap()
+    }
+
+    /// The rest of the block, from the current entry on.
+    fn rest(cursor: &mut BackwardCursor, block: &Block) -> Vec<Owned> {
+        let mut all = vec![owned(cursor.entry(block))];
+        while cursor.retreat(block).unwrap() {
+            all.push(owned(cursor.entry(block)));
+        }
+        all
+    }
+
+    #[test]
+    fn a_cursor_goes_down_from_wherever_it_was_sent() {
+        for (seed, count) in [(1, 1), (2, 15), (3, 16), (4, 17), (5, 160), (6, 161)] {
+            let mut random = Random(seed);
+            let entries = random_entries(&mut random, count, 1 + count / 3);
+            let block = block(&entries);
+            let mut cursor = BackwardCursor::new();
+            cursor.enter_previous_block(&block);
+            assert!(cursor.retreat(&block).unwrap());
+            assert_eq!(cursor.block_end(&block), entries.last().map(|last| (&last.0[..], last.1)));
+            let reversed: Vec<Owned> = entries.iter().rev().cloned().collect();
+            assert_eq!(rest(&mut cursor, &block), reversed);
+            for _ in 0..300 {
+                let key = format!("key{:04}", random.below(2 + count / 3)).into_bytes();
+                let target =
+                    (&key[..], [0, random.below(count + 1), Seq::MAX][random.below(3) as usize]);
+                let before = entries
+                    .partition_point(|entry| compare_entries((&entry.0, entry.1), target).is_lt());
+                let reversed =
+                    |to: usize| -> Vec<Owned> { entries[..to].iter().rev().cloned().collect() };
+                let mut cursor = BackwardCursor::new();
+                let is_there = cursor.seek_before(&block, target).unwrap();
+                assert_eq!(is_there, before > 0);
+                if is_there {
+                    assert_eq!(rest(&mut cursor, &block), reversed(before));
+                }
+                let mut cursor = BackwardCursor::new();
+                cursor.seek_at(&block, target).unwrap();
+                let at = before.min(entries.len() - 1);
+                assert_eq!(rest(&mut cursor, &block), reversed(at + 1), "{target:?}");
+            }
+        }
+    }
+
+    /// Walks backward through blocks, the last one first.
+    fn walk(blocks: &[Block]) -> Decoded<usize> {
+        let mut cursor = BackwardCursor::new();
+        let mut count = 0;
+        for block in blocks.iter().rev() {
+            cursor.enter_previous_block(block);
+            while cursor.retreat(block)? {
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    #[test]
+    fn disorder_is_told_within_a_run_across_runs_and_across_blocks() {
+        let entries = random_entries(&mut Random(7), 60, 30);
+        let halves = |entries: &[Owned]| [block(&entries[..30]), block(&entries[30..])];
+        assert_eq!(walk(&halves(&entries)), Ok(60));
+        // The last two are the borders of runs (after 16 of a block) and of blocks.
+        for at in [3, 40, 15, 45, 29] {
+            let mut swapped = entries.clone();
+            swapped.swap(at, at + 1);
+            assert_eq!(walk(&halves(&swapped)), Err(OUT_OF_ORDER), "{at}");
+            let mut doubled = entries.clone();
+            doubled[at] = doubled[at + 1].clone();
+            assert_eq!(walk(&halves(&doubled)), Err(OUT_OF_ORDER), "{at}");
+        }
+    }
+
+    #[test]
+    fn damage_of_any_byte_is_an_error_or_some_answer_but_no_panic() {
+        let mut builder = BlockBuilder::default();
+        let entries = random_entries(&mut Random(9), 40, 20);
+        entries.iter().map(borrowed).for_each(|entry| builder.add(entry));
+        let bytes = builder.finish();
+        for at in 0..bytes.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff, bytes[at] ^ 1, bytes[at] ^ 0x10] {
+                let mut damaged = bytes.clone();
+                damaged[at] = value;
+                let Ok(block) = Block::new(damaged, 0) else { continue };
+                let _ = BackwardCursor::new().seek_at(&block, (b"key0007", 9));
+                let _ = BackwardCursor::new().seek_before(&block, (b"key0007", 9));
+                let _ = walk(&[block]);
+            }
+        }
+    }
+}

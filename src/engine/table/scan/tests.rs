@@ -7,10 +7,10 @@ use crate::engine::iter::testing::{Owned, Random, collect, owned};
 use crate::engine::key::Kind;
 use crate::engine::storage::Storage;
 use crate::engine::storage::sim::{FaultKind, SimStorage, Times};
-use crate::engine::table::Compression;
 use crate::engine::table::tests::{COMPRESSIONS, ID, build, built, built_as, open, put};
 use crate::engine::table::tests::{EXAMPLE_BLOCKS, INDEX_BLOCK, TOP_INDEX, example, forge};
 use crate::engine::table::tests::{delete, random_entries, tables};
+use crate::engine::table::{Compression, MAX_OPEN_TABLES};
 
 const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Backward];
 
@@ -124,8 +124,8 @@ fn short_scans_fill_the_cache_and_long_ones_read_ahead_past_it() {
     let entries = random_entries(4, 30_000, 20_000);
     let meta = build(&storage, ID, &entries);
     for direction in DIRECTIONS {
-        let shared = tables(&storage, 8 << 20);
-        let table = Arc::new(Table::open(&meta, &shared).unwrap());
+        let tables = tables(&storage, 8 << 20, MAX_OPEN_TABLES);
+        let table = Arc::new(Table::open(&tables, &meta).unwrap());
         let short = |count| {
             let mut scan = table.scan(ALL, direction);
             (0..count).for_each(|_| assert!(scan.advance().unwrap()));
@@ -136,7 +136,7 @@ fn short_scans_fill_the_cache_and_long_ones_read_ahead_past_it() {
         assert_eq!(storage.read_count(), reads, "all from the cache");
         assert_eq!(collect(table.scan(ALL, direction)).unwrap().len(), entries.len());
         let windows = meta.bytes / (256 << 10) + 6;
-        let index_blocks = shared.cache().stats().blocks as u64;
+        let index_blocks = tables.cache().stats().blocks as u64;
         assert!(index_blocks < meta.bytes / (256 << 10) + CACHED_BLOCKS as u64 + 2);
         let taken = storage.read_count() - reads;
         assert!(taken <= windows + index_blocks, "{taken} reads of {} bytes", meta.bytes);
@@ -300,57 +300,4 @@ fn a_scan_is_sent_between_threads_and_outlives_the_file_s_name() {
     drop(table);
     let scanned = std::thread::spawn(move || collect(scan).unwrap()).join().unwrap();
     assert_eq!(scanned.len(), 2);
-}
-
-/// For a person: `cargo test --release --lib scan_speed -- --ignored --nocapture`.
-#[test]
-#[ignore = "it measures"]
-#[expect(clippy::print_stdout, reason = "a measurement is to be read")]
-fn scan_speed() {
-    const COUNT: u64 = 1_000_000;
-    let key = |i: u64| format!("key:{i:012}").into_bytes();
-    let mut random = Random(3);
-    // Half noise, half text: about what compresses two to one.
-    let mut value = || -> Vec<u8> {
-        (0..100).map(|i| if i % 20 < 10 { b'v' } else { random.below(256) as u8 }).collect()
-    };
-    let entries: Vec<Owned> = (0..COUNT).map(|i| (key(i), i + 1, Kind::Put, value())).collect();
-    for compression in COMPRESSIONS {
-        let (_storage, table) = built_as(compression, &entries);
-        let bytes = table.meta().bytes / COUNT;
-        let timed = |mut iter: Box<dyn EntryIter>| {
-            let started = std::time::Instant::now();
-            let mut count = 0;
-            while iter.advance().unwrap() {
-                std::hint::black_box(iter.entry());
-                count += 1;
-            }
-            assert_eq!(count, COUNT);
-            started.elapsed().as_nanos() / u128::from(COUNT)
-        };
-        for _ in 0..2 {
-            let whole = timed(Box::new(table.iter()));
-            let [forward, backward] = DIRECTIONS.map(|to| timed(Box::new(table.scan(ALL, to))));
-            let short = DIRECTIONS.map(|to| {
-                let started = std::time::Instant::now();
-                for i in 0..100_000 {
-                    let start = key((i % 100) * 10_007 % COUNT);
-                    let end = match to {
-                        Direction::Forward => None,
-                        Direction::Backward => Some(&start[..]),
-                    };
-                    let start = if end.is_some() { &[] } else { &start[..] };
-                    let mut scan = table.scan(ScanRange { start, end }, to);
-                    for _ in 0..10 {
-                        std::hint::black_box(scan.advance().unwrap());
-                    }
-                }
-                started.elapsed().as_nanos() / 100_000
-            });
-            println!(
-                "{compression:?}, {bytes} B an entry: iter {whole}, forward {forward}, backward \
-                 {backward} ns an entry; ten entries from the cache {short:?} ns"
-            );
-        }
-    }
 }

@@ -1,0 +1,163 @@
+//! The queue in front of the log: what is pending, and the segments that it may go to.
+//!
+//! A write is admitted only if the prepared segments are sure to hold it, whatever becomes of what
+//! waits before it. Everything here is arithmetic and bookkeeping behind the queue's lock; nothing
+//! touches a file.
+
+use std::collections::VecDeque;
+
+use crate::engine::error::{Error, Result};
+use crate::engine::journal::GroupBuffer;
+use crate::engine::journal::format::group_bytes;
+use crate::engine::key::Seq;
+use crate::engine::wal::{Room, Spare};
+
+use super::Segment;
+
+/// Submitted bytes beyond which further writes wait for the group in flight.
+pub(super) const GROUP_SOFT_LIMIT_BYTES: usize = 4 << 20;
+/// What may be added to the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Capacity {
+    /// Payload bytes that wait already.
+    pending_bytes: usize,
+    /// The longest payload that the prepared segments are sure to hold beside those, in the same
+    /// group or in one of its own.
+    payload_limit: usize,
+}
+
+impl Capacity {
+    /// Whether `bytes` more fit, given `staged` that were not submitted yet.
+    pub(crate) fn admits(&self, staged: usize, bytes: usize) -> bool {
+        let waiting = self.pending_bytes + staged;
+        let small = waiting == 0 || waiting + bytes <= GROUP_SOFT_LIMIT_BYTES;
+        small && staged + bytes <= self.payload_limit
+    }
+
+    /// Whether it is for want of a prepared segment that they do not.
+    pub(crate) fn lacks_segment(&self, staged: usize, bytes: usize) -> bool {
+        staged + bytes > self.payload_limit
+    }
+}
+
+/// What somebody waits for, of what is pending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wanted {
+    /// Nothing: it may wait for more.
+    Nothing,
+    /// That it is committed.
+    Commit,
+    /// That it is committed and synced.
+    Sync,
+}
+
+/// See the module.
+pub(super) struct Queue {
+    pub(super) pending: GroupBuffer,
+    /// What is to become of it.
+    pub(super) wanted: Wanted,
+    pub(super) pending_first: Seq,
+    /// An empty buffer to swap in.
+    pub(super) spare_buffer: GroupBuffer,
+    pub(super) last_submitted: Seq,
+    pub(super) room: Room,
+    pub(super) active_id: u64,
+    pub(super) spares: VecDeque<Spare>,
+    pub(super) complete: VecDeque<Segment>,
+    pub(super) stopping: bool,
+    /// Whether the log thread sleeps; cleared by whoever wakes it, so that it is woken once.
+    pub(super) asleep: bool,
+    pub(super) groups: u64,
+    pub(super) bytes: u64,
+    pub(super) written_bytes: u64,
+}
+
+/// A group on its way to the log.
+pub(super) struct Taken {
+    pub(super) buffer: GroupBuffer,
+    pub(super) first_seq: Seq,
+    pub(super) last_seq: Seq,
+    pub(super) sync: bool,
+    pub(super) rotate_to: Option<Spare>,
+}
+
+impl Queue {
+    /// Nothing pending in front of the fresh segment `active_id`.
+    pub(super) fn new(segment_bytes: usize, active_id: u64, last_seq: Seq) -> Self {
+        let mut room = Room::new(segment_bytes, 0);
+        room.rotate();
+        Queue {
+            pending: GroupBuffer::new(),
+            wanted: Wanted::Nothing,
+            pending_first: last_seq + 1,
+            spare_buffer: GroupBuffer::new(),
+            last_submitted: last_seq,
+            room,
+            active_id,
+            spares: VecDeque::new(),
+            complete: VecDeque::new(),
+            stopping: false,
+            asleep: false,
+            groups: 0,
+            bytes: 0,
+            written_bytes: 0,
+        }
+    }
+
+    /// What may be added now.
+    pub(super) fn capacity(&self) -> Capacity {
+        Capacity { pending_bytes: self.pending.len(), payload_limit: self.payload_limit() }
+    }
+
+    /// The longest payload that the active segment or a spare is sure to hold beside what is
+    /// pending: that may be a group of its own by the time that more is submitted, and may have
+    /// taken the spare.
+    fn payload_limit(&self) -> usize {
+        let mut room = self.room;
+        if !self.spares.is_empty() {
+            room.rotate();
+        }
+        if !self.pending.is_empty() {
+            room.take(self.pending.len());
+        }
+        room.max_fitting()
+    }
+
+    pub(super) fn pending_first_or_next(&self) -> Seq {
+        if self.pending.is_empty() { self.last_submitted + 1 } else { self.pending_first }
+    }
+
+    /// Takes what is pending, with the segment to go on in if the active one is too full.
+    pub(super) fn take(&mut self) -> Result<Option<Taken>> {
+        if self.pending.is_empty() {
+            return Ok(None);
+        }
+        let payload_bytes = self.pending.len();
+        let rotate_to = if self.room.fits(payload_bytes) { None } else { Some(self.take_spare()?) };
+        self.room.take(payload_bytes);
+        let free = std::mem::replace(&mut self.spare_buffer, GroupBuffer::new());
+        let buffer = std::mem::replace(&mut self.pending, free);
+        self.groups += 1;
+        self.bytes += payload_bytes as u64;
+        self.written_bytes += group_bytes(payload_bytes) as u64;
+        let (first_seq, last_seq) = (self.pending_first, self.last_submitted);
+        let sync = std::mem::replace(&mut self.wanted, Wanted::Nothing) == Wanted::Sync;
+        Ok(Some(Taken { buffer, first_seq, last_seq, sync, rotate_to }))
+    }
+
+    /// Takes a segment to change to. There is one, for what is pending was admitted.
+    fn take_spare(&mut self) -> Result<Spare> {
+        let spare = self.spares.pop_front();
+        debug_assert!(spare.is_some(), "a group was admitted that no segment holds");
+        let spare = spare.ok_or(Error::NoSpace)?;
+        self.room.rotate();
+        Ok(spare)
+    }
+
+    /// Takes note of a change to segment `next`. Not before its header is durable: until then a
+    /// recovery has to begin at the one before, and nobody may recycle that.
+    pub(super) fn rotated(&mut self, next: u64, last_seq: Seq) {
+        let id = std::mem::replace(&mut self.active_id, next);
+        self.complete.push_back(Segment { id, last_seq });
+    }
+}
