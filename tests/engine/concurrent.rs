@@ -123,7 +123,7 @@ impl Author {
         if self.random.one_in(8) {
             self.write_list_anew(serial);
         }
-        (0..1 + self.random.below(3)).for_each(|_| self.transfer());
+        (0..=self.random.below(3)).for_each(|_| self.transfer());
         self.put('z', 0, serial as u64);
         (self.batch.clone(), self.state.clone())
     }

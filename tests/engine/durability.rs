@@ -64,7 +64,9 @@ impl Run {
 
     fn note(&mut self, writes: &[Write]) {
         let mut next = self.states.last().unwrap().clone();
-        writes.iter().for_each(|write| apply(&mut next, write));
+        for write in writes {
+            apply(&mut next, write);
+        }
         self.states.push(next);
     }
 

@@ -267,7 +267,7 @@ impl Run {
 
     /// Reads some keys, one by one and together.
     fn look(&mut self) {
-        let keys: Vec<Vec<u8>> = (0..1 + self.random.below(6)).map(|_| self.key()).collect();
+        let keys: Vec<Vec<u8>> = (0..=self.random.below(6)).map(|_| self.key()).collect();
         let there: BTreeMap<_, _> = live(&self.model, self.now_ms()).into_iter().collect();
         for key in &keys {
             let record = self.engine().get_record(key).unwrap();

@@ -198,7 +198,7 @@ impl Workload {
 
     fn batch(&mut self, engine: &Engine) -> Result<()> {
         let (mut batch, mut next) = (Batch::new(), self.model());
-        for _ in 0..1 + self.random.below(6) {
+        for _ in 0..=self.random.below(6) {
             let (key, value, expiry) = (key(self.random.below(KEYS)), self.value(), self.expiry());
             match self.random.below(8) {
                 0 => {
