@@ -20,10 +20,10 @@ pub(super) const GROUP_SOFT_LIMIT_BYTES: usize = 4 << 20;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Capacity {
     /// Payload bytes that wait already.
-    pending_bytes: usize,
+    pub(super) pending_bytes: usize,
     /// The longest payload that the prepared segments are sure to hold beside those, in the same
     /// group or in one of its own.
-    payload_limit: usize,
+    pub(super) payload_limit: usize,
 }
 
 impl Capacity {
