@@ -249,6 +249,10 @@ impl Commit {
     pub(crate) fn sync(&self) -> Result<()> {
         let mut wal = lock(&self.wal);
         self.commit_pending(&mut wal);
+        self.sync_log(wal)
+    }
+
+    fn sync_log(&self, mut wal: MutexGuard<'_, Wal>) -> Result<()> {
         self.check()?;
         if !wal.is_synced()
             && let Err(cause) = wal.sync()

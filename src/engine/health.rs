@@ -124,6 +124,7 @@ impl Faults {
         let (Error::Corrupt { file, .. } | Error::Io { op: "read", file, .. }) = cause else {
             return false;
         };
+        // A file that cannot be opened for want of descriptors is whole.
         if cause.is_out_of_descriptors() {
             return false;
         }

@@ -5,11 +5,17 @@
 
 mod admission;
 mod brittle;
+mod concurrent;
 mod crash;
+mod crash_operations;
 mod damage;
+mod durability;
 mod edits;
+mod fault_operations;
 mod faults;
+mod fixtures;
 mod frontier;
+mod hooked;
 mod model;
 mod operations;
 #[path = "../support/random.rs"]
@@ -19,3 +25,4 @@ mod script;
 mod seals;
 mod support;
 mod torn;
+mod workload;

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use chronos::engine::storage::Storage;
 use chronos::engine::storage::disk::DiskStorage;
@@ -18,20 +18,11 @@ use chronos::engine::{
     Scheduling, Snapshot, WriteDurability, WriteOptions,
 };
 
-use crate::support::{Random, key, tiny, world};
+use crate::support::{Random, Standing, key, tiny, world};
 
 const KEYS: u64 = 80;
 /// Snapshots held at once, at most.
 const SNAPSHOTS: usize = 4;
-
-/// A clock that stands still until it is set.
-struct Standing(AtomicU64);
-
-impl Clock for Standing {
-    fn now_ms(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// Values with their expiries.
 type Model = BTreeMap<Vec<u8>, (Vec<u8>, Option<u64>)>;
@@ -100,7 +91,7 @@ struct Run {
 
 impl Run {
     fn new(place: Place, seed: u64) -> Self {
-        let clock = Arc::new(Standing(AtomicU64::new(1_000)));
+        let clock = Standing::at(1_000);
         let mut run = Run {
             place,
             engine: None,

@@ -41,6 +41,25 @@ impl Clock for Ticking {
     }
 }
 
+/// A clock that stands still until it is set.
+pub(crate) struct Standing(pub(crate) AtomicU64);
+
+impl Standing {
+    pub(crate) fn at(now_ms: u64) -> Arc<Self> {
+        Arc::new(Standing(AtomicU64::new(now_ms)))
+    }
+
+    pub(crate) fn set(&self, now_ms: u64) {
+        self.0.store(now_ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Standing {
+    fn now_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// A world on `storage` that is a function of `seed`.
 pub(crate) fn world(storage: impl Storage, seed: u64) -> Environment {
     let state = AtomicU64::new(seed);

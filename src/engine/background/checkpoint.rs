@@ -24,18 +24,23 @@ use super::super::wal;
 const COPY_BYTES: usize = 1 << 20;
 
 impl Inner {
-    /// Writes what is in tables to `storage`, which is the directory `path`. What fails there is no
-    /// trouble of this database.
-    pub(super) fn checkpoint(&self, storage: &Arc<dyn Storage>, path: &Path) -> Result<()> {
+    /// Writes what is in tables to `storage`, which is the directory `path`. What fails there is the
+    /// inner result and no trouble of this database; the outer one is of its own work in between.
+    pub(super) fn checkpoint(&self, storage: &Arc<dyn Storage>, path: &Path) -> Result<Result<()>> {
         let (snapshot, version) = self.state();
         let target = Environment { storage: Arc::clone(storage), ..self.environment.clone() };
-        let _lock = lock_empty(storage.as_ref())?;
+        let _lock = match lock_empty(storage.as_ref()) {
+            Ok(lock) => lock,
+            Err(error) => return Ok(Err(error)),
+        };
         for (_, table) in version.tables() {
             let name = filename::table(table.meta().id);
-            self.link_or_copy(&name, storage.as_ref(), path)?;
+            if let Err(error) = self.link_or_copy(&name, storage.as_ref(), path) {
+                return Ok(Err(error));
+            }
             self.yield_to_urgent()?;
         }
-        start_log(&target, snapshot)
+        Ok(start_log(&target, snapshot))
     }
 
     /// What the manifest says, and the version that it says it of: held, its files stay.

@@ -363,10 +363,12 @@ impl Inner {
         // What the job comes to, and what of that is the engine's own trouble.
         let (outcome, own) = match job {
             Job::Compact(range) => both(self.compact_range(&range)),
-            Job::Checkpoint(storage, path) => match self.flush_everything() {
-                Ok(()) => (self.checkpoint(&storage, &path), Ok(())),
-                Err(error) => both(Err(error)),
-            },
+            Job::Checkpoint(storage, path) => {
+                match self.flush_everything().and_then(|()| self.checkpoint(&storage, &path)) {
+                    Ok(outcome) => (outcome, Ok(())),
+                    Err(error) => both(Err(error)),
+                }
+            }
             Job::Ingest(ingested) => both(self.ingest(&ingested)),
         };
         self.background.end_job(&outcome);

@@ -97,7 +97,7 @@ pub(super) fn read(
         tracing::warn!(manifest, offset, "dropped an edit that a crash left half-written");
     }
     let mut found = Found {
-        last_seq: loaded.snapshot.flushed_seq,
+        last_seq: last_seq_in_tables(&loaded.snapshot),
         recovery: Recovery { tables: loaded.snapshot.tables.len(), ..Recovery::default() },
         snapshot: loaded.snapshot,
         ..Found::default()
@@ -107,6 +107,13 @@ pub(super) fn read(
     }
     found.replay(storage, directory, options)?;
     Ok(found)
+}
+
+/// The last number that tables hold. What was ingested has one past all that was flushed, and unless
+/// every group is synced, a power cut may take the log's record of it: it is not given out again.
+fn last_seq_in_tables(snapshot: &Snapshot) -> Seq {
+    let ingested = snapshot.tables.values().map(|(_, meta)| meta.max_seq).max();
+    snapshot.flushed_seq.max(ingested.unwrap_or(0))
 }
 
 impl Found {
