@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use crate::data::{self, ENTRY_BYTES};
 use crate::engines::{Engine, Result, Sync};
 use crate::figures::{Metric, Sustained, Unit};
-use crate::meter;
+use crate::meter::{self, Usage};
 use crate::workload::{
     LONG_QUIET_FACTOR, MAX_SETTLE, Plan, check_reads, nanoseconds, require, write_order,
 };
@@ -44,11 +44,17 @@ pub(crate) fn run<E: Engine>(plan: Plan, home: &Path, passes: u64) -> Result<Sus
         report_pass(&mut metrics, &name, &pass, plan.entries);
     }
     let settled = meter::settle(&directory, plan.quiet * LONG_QUIET_FACTOR, MAX_SETTLE)?;
-    let written = meter::written_bytes()? - written_before;
+    let live_bytes = plan.entries * ENTRY_BYTES;
+    let written = Written {
+        system: meter::written_bytes()? - written_before,
+        engine: database.written_bytes(),
+        user: live_bytes * (passes + 1),
+    };
+    let usage = meter::usage(&directory, E::is_log)?;
     check_reads(&database, plan, passes, plan.entries.min(MAX_CHECKED))?;
     let found = database.get(&data::missing(0), |_| ())?;
     require(found.is_none(), || "a key was found that nobody wrote".to_owned())?;
-    report_bytes::<E>(&mut metrics, plan, &directory, written, passes)?;
+    report_bytes(&mut metrics, &written, usage, live_bytes);
     push(&mut metrics, "work after the last write", Unit::Seconds, settled.as_secs_f64());
     push(&mut metrics, "peak memory, MiB", Unit::Count, mib(meter::peak_memory_bytes()?));
     let counts = database.counts()?;
@@ -68,10 +74,11 @@ fn write_pass<E: Engine>(database: &E, plan: Plan, generation: u64) -> Result<Pa
         let after = Instant::now();
         let took = after - before;
         pass.latencies.record(nanoseconds(took))?;
+        before = after;
         if took > SLOW {
             *pass.slow.entry(database.pressure()?).or_default() += 1;
+            before = Instant::now();
         }
-        before = after;
     }
     pass.elapsed = started.elapsed();
     Ok(pass)
@@ -91,21 +98,23 @@ fn report_pass(metrics: &mut Vec<Metric>, name: &str, pass: &Pass, entries: u64)
     }
 }
 
-fn report_bytes<E: Engine>(
-    metrics: &mut Vec<Metric>,
-    plan: Plan,
-    directory: &Path,
-    written: u64,
-    passes: u64,
-) -> Result<()> {
-    let live = (plan.entries * ENTRY_BYTES) as f64;
-    let usage = meter::usage(directory, E::is_log)?;
-    let amplification = written as f64 / (live * (passes + 1) as f64);
-    push(metrics, "write amplification, as the system counts", Unit::Times, amplification);
-    push(metrics, "space amplification", Unit::Times, usage.all as f64 / live);
-    let without_logs = (usage.all - usage.logs) as f64 / live;
-    push(metrics, "space amplification without logs", Unit::Times, without_logs);
-    Ok(())
+/// What was written, in bytes, by each of those who count it.
+struct Written {
+    system: u64,
+    engine: Option<u64>,
+    user: u64,
+}
+
+fn report_bytes(metrics: &mut Vec<Metric>, written: &Written, usage: Usage, live_bytes: u64) {
+    let mut times = |name: &str, bytes: u64, of: u64| {
+        push(metrics, name, Unit::Times, bytes as f64 / of as f64);
+    };
+    times("write amplification, as the system counts", written.system, written.user);
+    if let Some(engine) = written.engine {
+        times("write amplification, as the engine counts", engine, written.user);
+    }
+    times("space amplification", usage.all, live_bytes);
+    times("space amplification without logs", usage.all - usage.logs, live_bytes);
 }
 
 fn push(metrics: &mut Vec<Metric>, name: &str, unit: Unit, value: f64) {
@@ -114,4 +123,41 @@ fn push(metrics: &mut Vec<Metric>, name: &str, unit: Unit, value: f64) {
 
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::Fjall;
+    use crate::engines::toy::{Fault, Toy};
+
+    const PLAN: Plan = Plan { entries: 300, synced_writes: 0, seed: 3, quiet: Duration::ZERO };
+
+    #[test]
+    fn every_pass_is_measured() {
+        let home = tempfile::tempdir().unwrap();
+        let sustained = run::<Fjall>(PLAN, home.path(), 2).unwrap();
+        let rates = sustained.metrics.iter().filter(|metric| metric.unit == Unit::Rate);
+        let names: Vec<&str> = rates.map(|metric| metric.name.as_str()).collect();
+        let expected = ["fill", "overwrite 1", "overwrite 2"];
+        assert!(names.iter().zip(expected).all(|(name, pass)| name.starts_with(pass)), "{names:?}");
+        assert_eq!(names.len(), expected.len());
+    }
+
+    #[test]
+    fn what_was_not_overwritten_is_noticed() {
+        let home = tempfile::tempdir().unwrap();
+        let run = || run::<Toy>(PLAN, home.path(), 1);
+        let error = Toy::with(Fault::KeepsTheFirst, run).unwrap_err().to_string();
+        assert_eq!(error, "300 of 300 entries found, 19 wrong");
+    }
+
+    #[test]
+    fn amplification_is_what_was_written_over_what_was_asked() {
+        let mut metrics = Vec::new();
+        let written = Written { system: 600, engine: Some(500), user: 200 };
+        report_bytes(&mut metrics, &written, Usage { all: 150, logs: 40 }, 100);
+        let values: Vec<f64> = metrics.iter().map(|metric| metric.value).collect();
+        assert_eq!(values, [3.0, 2.5, 1.5, 1.1]);
+    }
 }

@@ -63,6 +63,11 @@ pub(crate) trait Engine: Sized {
     /// What the engine counts itself since it was opened.
     fn counts(&self) -> Result<Vec<(String, u64)>>;
 
+    /// Bytes that it wrote to logs and tables since it was opened, if it counts them.
+    fn written_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether a file of this extension is a log of writes.
     fn is_log(extension: &str) -> bool;
 

@@ -95,14 +95,15 @@ impl RocksDb {
     }
 }
 
-/// The totals of what made writers wait, of the lines that say so.
+/// What made writers wait and how often, from a line of `name: count, name: count`; not what never did.
 fn parse_stalls(text: &str) -> Vec<(String, u64)> {
-    let totals = text.lines().filter_map(|line| {
-        let (name, count) = line.rsplit_once(':')?;
-        let name = name.trim().strip_prefix("total-")?;
-        Some((format!("writes {name}"), count.trim().parse().ok()?))
-    });
-    totals.collect()
+    let counts =
+        text.trim_start_matches("Write Stall (count): ").lines().next().unwrap_or_default();
+    let parse = |part: &str| {
+        let (name, count) = part.rsplit_once(": ")?;
+        Some((name.to_owned(), count.parse().ok()?))
+    };
+    counts.split(", ").filter_map(parse).filter(|(_, count)| *count > 0).collect()
 }
 
 /// Checks what RocksDB says at its start about its CRC32C.
@@ -127,9 +128,11 @@ mod tests {
     }
 
     #[test]
-    fn totals_of_stalls_are_found() {
-        let text = "memtable-limit-stops: 4\ntotal-stops: 7\ntotal-delays: 0\nother";
-        let expected = [("writes stops".to_owned(), 7), ("writes delays".to_owned(), 0)];
+    fn stalls_are_read_from_their_line() {
+        let text = "Write Stall (count): cf-l0-file-count-limit-stops: 0, memtable-limit-stops: 4, \
+            total-stops: 7\ninterval: 4 total count\n";
+        let expected = [("memtable-limit-stops".to_owned(), 4), ("total-stops".to_owned(), 7)];
         assert_eq!(parse_stalls(text), expected);
+        assert_eq!(parse_stalls(""), []);
     }
 }
