@@ -180,15 +180,6 @@ impl Commit {
         attention
     }
 
-    /// Has what is pending committed without waiting for more.
-    fn hurry(&self) {
-        let mut queue = lock(&self.queue);
-        if !queue.pending.is_empty() && queue.wanted == Wanted::Nothing {
-            queue.wanted = Wanted::Commit;
-            self.wake(queue);
-        }
-    }
-
     /// Wakes the log thread if it sleeps; it looks at the queue before it goes to sleep.
     fn wake(&self, mut queue: MutexGuard<'_, Queue>) {
         let asleep = std::mem::take(&mut queue.asleep);
@@ -228,7 +219,6 @@ impl Commit {
             if in_place {
                 self.commit_in_place();
             } else {
-                self.hurry();
                 self.signal.wait_past(epoch, None);
             }
         }

@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_batch_of_one_goes_where_it_was_admitted_to() {
-        for value_bytes in 0..2_000 {
+        for value_bytes in 0..2_100 {
             let mut memory = memory(0, 1 << 12);
             memory.apply(Kind::Put, b"first", &[1; 2_000]);
             let mut batch = Batch::new();
@@ -348,6 +348,19 @@ mod tests {
                 assert!(!memory.apply_batch(&batch).1, "{value_bytes} bytes");
             }
         }
+    }
+
+    #[test]
+    fn a_batch_is_applied_to_one_memtable() {
+        let mut memory = memory(0, 1 << 12);
+        memory.apply(Kind::Put, b"before", b"");
+        let mut batch = Batch::new();
+        for number in 0..500_u32 {
+            batch.put(&number.to_be_bytes(), &[1; 100]).delete_range(..b"before");
+        }
+        assert_eq!(memory.apply_batch(&batch), (1_001, true));
+        assert_eq!(memory.immutables.len(), 1);
+        assert_eq!(memory.active.entry_count(), batch.len());
     }
 
     #[test]

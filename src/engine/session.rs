@@ -280,3 +280,49 @@ impl Drop for Session<'_> {
         self.hand_over(Urgency::Now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::options::{Environment, Options, Scheduling, SystemClock};
+    use crate::engine::storage::sim::SimStorage;
+    use crate::engine::{Engine, KeyRange};
+
+    #[test]
+    fn a_deferred_answer_counts_only_while_nothing_has_changed() {
+        let storage = SimStorage::new(1);
+        let environment = Environment {
+            storage: Arc::new(storage.clone()),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(|| 1),
+        };
+        let options = Options { scheduling: Scheduling::Manual, ..Options::default() };
+        let (engine, _) = Engine::open(environment, options).unwrap();
+        let deferred = || {
+            engine.put(b"key", b"value").unwrap();
+            engine.compact().unwrap();
+            storage.set_cold(true);
+            match engine.session().lookup(b"key").unwrap() {
+                Lookup::Deferred(read) => read,
+                _ => panic!("it is in no cache"),
+            }
+        };
+        let changes: [fn(&Engine); 4] = [
+            |engine| engine.put(b"key", b"new").unwrap(),
+            |engine| engine.delete(b"key").unwrap(),
+            |engine| engine.delete_range(KeyRange::all()).unwrap(),
+            |engine| {
+                engine.put(b"key", b"new").unwrap();
+                engine.compact().unwrap();
+            },
+        ];
+        for change in changes {
+            let read = deferred();
+            assert!(engine.session().confirms(&read, b"key"));
+            engine.put(b"other", b"value").unwrap();
+            assert!(engine.session().confirms(&read, b"key"));
+            change(&engine);
+            assert!(!engine.session().confirms(&read, b"key"));
+        }
+    }
+}

@@ -204,7 +204,7 @@ fn what_a_scan_gives_free_is_removed_though_nothing_is_written() {
     assert!(scan.advance().unwrap());
     engine.delete_range(..).unwrap();
     engine.compact().unwrap();
-    let tables = || storage.list().unwrap().iter().filter(|name| name.ends_with(".sst")).count();
+    let tables = || storage.list().unwrap().iter().filter(|name| name.contains(".sst")).count();
     std::thread::sleep(Duration::from_millis(1_500));
     assert!(tables() > 0, "the scan needs them");
     drop(scan);
@@ -436,4 +436,193 @@ fn nested_range_deletes_do_not_pile_up_behind_a_snapshot() {
     assert_eq!(first.scan(..).count(), 9_000);
     assert_eq!(second.unwrap().scan(..).count(), 7_001);
     assert_eq!(engine.scan(..).count(), 4_502);
+}
+
+/// Nobody waits for what nobody asked to be synced, and it is synced within a second all the same.
+#[test]
+fn unsynced_writes_are_synced_once_a_second_and_shown_at_once() {
+    let storage = SimStorage::new(1);
+    let options =
+        Options { memory_bytes: 8 << 20, wal_segment_bytes: 16 << 20, ..tiny(Scheduling::Manual) };
+    let (engine, _) = Engine::open(world(storage.clone(), 1), options).unwrap();
+    engine.put(b"first", b"synced").unwrap();
+    let calls = storage.call_count();
+    engine.put_with(&key(0), b"value", UNSYNCED).unwrap();
+    assert_eq!(engine.got(&key(0)), Some(b"value".to_vec()));
+    assert_eq!(storage.call_count(), calls, "it is shown before it is in the log");
+    assert!(engine.commit_in_place());
+    assert_eq!(storage.call_count(), calls + 1, "one write and no sync");
+    // The clock of this world goes on by a millisecond with each look.
+    for number in 1..1_100 {
+        engine.put_with(&key(number), b"value", UNSYNCED).unwrap();
+        engine.commit_in_place();
+    }
+    let syncs = storage.call_count() - calls - 1_100;
+    assert!((1..50).contains(&syncs), "{syncs}");
+    let engine = open(storage.power_cut(Survival::Nothing), 2).unwrap();
+    assert_eq!(engine.got(&key(0)), Some(b"value".to_vec()));
+}
+
+/// Runs `call` while the sync of a write is held; returns what it came to, behind the release only.
+fn behind_the_sync<T: Send + 'static>(
+    write: fn(&Engine),
+    call: impl FnOnce(&Engine) -> T + Send + 'static,
+) -> T {
+    let storage = SimStorage::new(1);
+    let (engine, _) = Engine::open(world(storage.clone(), 1), tiny(Scheduling::Threads)).unwrap();
+    engine.put(&key(1), b"old").unwrap();
+    engine.put(&key(2), b"old").unwrap();
+    storage.hold_syncs(true);
+    write(&engine);
+    assert!(storage.wait_for_syncs(1, PATIENCE));
+    let asked = engine.clone();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(call(&asked)));
+    assert!(receiver.recv_timeout(Duration::from_millis(50)).is_err(), "answered before the sync");
+    storage.hold_syncs(false);
+    receiver.recv_timeout(PATIENCE).unwrap()
+}
+
+fn write_grouped(engine: &Engine, fill: impl FnOnce(&mut Batch)) {
+    let mut batch = Batch::new();
+    fill(&mut batch);
+    let options = WriteOptions { durability: WriteDurability::Grouped };
+    engine.write(&batch, options).unwrap();
+}
+
+/// Whichever way something is shown, or shown not to be there, it is durable.
+#[test]
+fn no_way_of_reading_shows_what_is_not_durable() {
+    let put = |engine: &Engine| write_grouped(engine, |batch| drop(batch.put(&key(1), b"new")));
+    let cut = |engine: &Engine| write_grouped(engine, |batch| drop(batch.delete_range(..key(2))));
+    let keys = [key(2), key(1), key(0)];
+    let two = keys.clone();
+    let values = behind_the_sync(put, move |engine| engine.multi_get(&two).unwrap());
+    assert_eq!(values[1].as_deref(), Some(&b"new"[..]));
+    let values = behind_the_sync(cut, move |engine| engine.multi_get(&keys).unwrap());
+    assert!(values[0].is_some() && values[1].is_none());
+    assert!(behind_the_sync(cut, |engine| engine.got(&key(1))).is_none());
+    assert_eq!(behind_the_sync(cut, |engine| engine.scan(..).count()), 1);
+    assert_eq!(behind_the_sync(put, |engine| engine.scan(..).reversed().count()), 2);
+    let shown = behind_the_sync(put, |engine| engine.snapshot().get(&key(1)).unwrap());
+    assert_eq!(shown.as_deref(), Some(&b"new"[..]));
+    for expected in [Expected::Absent, Expected::Version(1)] {
+        let conflict =
+            behind_the_sync(put, move |engine| engine.put_if(&key(1), b"", expected).unwrap());
+        assert!(matches!(conflict, Conditional::Conflict { current: Some(_) }), "{conflict:?}");
+    }
+    let conflict =
+        behind_the_sync(cut, |engine| engine.put_if(&key(1), b"", Expected::Version(1)).unwrap());
+    assert!(matches!(conflict, Conditional::Conflict { current: None }), "{conflict:?}");
+}
+
+/// What is not durable any more is not there, whoever asks.
+#[test]
+fn all_reads_of_a_failed_engine_show_what_is_durable() {
+    let storage = SimStorage::new(1);
+    let engine = open(storage.clone(), 1).unwrap();
+    engine.put(&key(1), b"durable").unwrap();
+    let before = engine.snapshot();
+    storage.fail_call(storage.call_count() + 2, FaultKind::Io, Times::Once);
+    assert!(matches!(engine.put(&key(1), b"lost"), Err(Error::Failed(_))));
+    let after = engine.snapshot();
+    for scan in [engine.scan(..), engine.scan(..).reversed(), before.scan(..), after.scan(..)] {
+        let entries: Vec<_> = scan.map(|entry| entry.unwrap().1).collect();
+        assert_eq!(entries, [b"durable"]);
+    }
+    for value in [before.get(&key(1)), after.get(&key(1)), engine.get(&key(1))] {
+        assert_eq!(value.unwrap().unwrap(), b"durable");
+    }
+    assert_eq!(engine.multi_get(&[key(1)]).unwrap()[0].as_deref(), Some(&b"durable"[..]));
+    assert_eq!(after.seq(), engine.durable_seq());
+}
+
+/// Where damage keeps merges from going on, writers do not wait for them.
+#[test]
+fn writes_go_on_behind_damage() {
+    let storage = SimStorage::new(1);
+    let engine = open(storage.clone(), 1).unwrap();
+    (0..100).for_each(|number| engine.put(&key(number), &[1; 400]).unwrap());
+    engine.compact().unwrap();
+    for name in storage.list().unwrap().iter().filter(|name| name.contains(".sst")) {
+        storage.flip_bit(name, 100, 1).unwrap();
+    }
+    in_time("a write behind damage", move || {
+        for number in 0..2_000 {
+            engine.put(&key(number % 100), &[2; 900]).unwrap();
+        }
+        assert!(matches!(engine.health(), Health::Corrupt { .. }));
+        assert!(engine.stats().level0_sublevels > 12, "{}", engine.stats().level0_sublevels);
+    });
+}
+
+#[test]
+fn an_ingestion_refuses_what_does_not_ascend_and_goes_on() {
+    let engine = open(SimStorage::new(1), 1).unwrap();
+    let mut ingest = engine.ingest();
+    ingest.put(b"b", b"1").unwrap();
+    for key in [b"b", b"a"] {
+        assert!(matches!(ingest.put(key, b"2"), Err(Error::OutOfOrder)));
+    }
+    ingest.put(b"c", b"3").unwrap();
+    ingest.finish().unwrap();
+    let values: Vec<_> = engine.scan(..).map(|entry| entry.unwrap().1).collect();
+    assert_eq!(values, [b"1", b"3"]);
+}
+
+/// A range delete that is forgotten is forgotten for good, and not before nothing needs it: a table
+/// that recovery wrote does.
+#[test]
+fn range_deletes_are_forgotten_when_nothing_needs_them_and_not_before() {
+    let storage = SimStorage::new(1);
+    let engine = open(storage.clone(), 1).unwrap();
+    (0..100).for_each(|number| engine.put(&key(number), b"value").unwrap());
+    let storage = storage.power_cut(Survival::Nothing);
+    let engine = open(storage.clone(), 2).unwrap();
+    engine.delete_range(key(0)..key(50)).unwrap();
+    for number in 0..40 {
+        engine.put(format!("other-{number}").as_bytes(), &[1; 900]).unwrap();
+        engine.run_background();
+        assert_eq!(engine.scan(key(0)..key(100)).count(), 50, "after {number}");
+    }
+    engine.compact().unwrap();
+    assert_eq!(engine.stats().range_deletes, 0);
+    assert_eq!(engine.scan(key(0)..key(100)).count(), 50);
+    let engine = open(storage.power_cut(Survival::Nothing), 3).unwrap();
+    assert_eq!(engine.stats().range_deletes, 0);
+    assert_eq!(engine.scan(key(0)..key(100)).count(), 50);
+}
+
+#[test]
+fn an_ingestion_that_is_given_up_leaves_no_file() {
+    let storage = SimStorage::new(1);
+    let engine = open(storage.clone(), 1).unwrap();
+    let before = storage.list().unwrap().len();
+    let mut ingest = engine.ingest();
+    (0..200).for_each(|number| ingest.put(&key(number), &[3; 400]).unwrap());
+    let tables = ingest.progress().tables;
+    assert_eq!(storage.list().unwrap().len(), before + tables + 1);
+    drop(ingest);
+    assert_eq!(storage.list().unwrap().len(), before);
+}
+
+/// What only a snapshot needed goes with it, though nothing else happens.
+#[test]
+fn what_a_snapshot_gives_free_is_removed_though_nothing_is_written() {
+    let options = tiny(Scheduling::Threads);
+    let (engine, _) = Engine::open(world(SimStorage::new(1), 1), options).unwrap();
+    (0..100).for_each(|number| engine.put(&key(number), &[1; 400]).unwrap());
+    let snapshot = engine.snapshot();
+    engine.delete_range(..).unwrap();
+    engine.compact().unwrap();
+    // Past the look that comes with the first rest.
+    std::thread::sleep(Duration::from_millis(1_500));
+    let entries = || engine.stats().levels.iter().map(|level| level.entries).sum::<u64>();
+    assert_eq!((entries(), snapshot.scan(..).count()), (100, 100));
+    drop(snapshot);
+    let since = Instant::now();
+    while entries() > 0 {
+        assert!(since.elapsed() < PATIENCE, "{} entries are left", entries());
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

@@ -32,7 +32,9 @@ impl Inner {
 
     fn ingest_in_place(&self, ingested: &Ingested) -> Result<()> {
         let metas = std::mem::take(&mut *lock(ingested));
-        let tables = self.place(&metas).inspect_err(|_| remove(self, &metas))?;
+        // Most of it before there is a number: snapshots wait while that is without its tables.
+        let placed = self.flush_everything().and_then(|()| self.place(&metas));
+        let tables = placed.inspect_err(|_| remove(self, &metas))?;
         // From here on it may be in the manifest: the files must stay.
         let version = Arc::clone(&read(&self.memory).version);
         let added = tables.iter().map(|table| (level_for(&version, table), table.meta().clone()));
@@ -45,8 +47,6 @@ impl Inner {
 
     /// Opens the tables with their place in history, all that is older being in tables as well.
     fn place(&self, metas: &[TableMeta]) -> Result<Vec<TableRef>> {
-        // Most of it before there is a number: snapshots wait while that is without its tables.
-        self.flush_everything()?;
         let seq = self.take_place()?;
         while read(&self.memory).immutables.front().is_some_and(|m| m.last_seq() < seq) {
             // After a panic of another thread nothing is flushed any more.
@@ -118,15 +118,33 @@ mod tests {
 
     use super::*;
     use crate::engine::Engine;
-    use crate::engine::options::{Environment, Options, SystemClock};
+    use crate::engine::options::{Environment, Options, Scheduling, SystemClock};
     use crate::engine::storage::sim::SimStorage;
 
-    #[test]
-    fn an_ingestion_that_meets_the_end_of_the_log_thread_does_not_wait_for_it() {
+    fn open(options: Options) -> Engine {
         let storage = Arc::new(SimStorage::new(1));
         let environment =
             Environment { storage, clock: Arc::new(SystemClock), random: Arc::new(|| 1) };
-        let (engine, _) = Engine::open(environment, Options::default()).unwrap();
+        Engine::open(environment, options).unwrap().0
+    }
+
+    #[test]
+    fn what_is_older_than_the_place_is_in_tables_and_nothing_newer() {
+        let engine = open(Options { scheduling: Scheduling::Manual, ..Options::default() });
+        let inner = &engine.inner;
+        for round in 1..4 {
+            engine.put(b"older", b"value").unwrap();
+            assert!(inner.place(&[]).unwrap().is_empty());
+            let memory = read(&inner.memory);
+            assert_eq!(memory.version.flushed_seq(), 2 * round - 1);
+            assert_eq!((memory.last_seq, memory.active.last_seq()), (2 * round, 2 * round));
+            assert!(memory.immutables.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_ingestion_that_meets_the_end_of_the_log_thread_does_not_wait_for_it() {
+        let engine = open(Options::default());
         let inner = Arc::clone(&engine.inner);
         // Its threads have ended by then; the merging one may have got this far before.
         drop(engine);

@@ -463,8 +463,8 @@ mod tests {
     use crate::engine::storage::sim::SimStorage;
     use crate::engine::{Engine, Health};
 
-    fn manual() -> Engine {
-        let storage = Arc::new(SimStorage::new(1));
+    fn manual(storage: &SimStorage) -> Engine {
+        let storage = Arc::new(storage.clone());
         let environment =
             Environment { storage, clock: Arc::new(SystemClock), random: Arc::new(|| 1) };
         let options = Options { scheduling: Scheduling::Manual, ..Options::default() };
@@ -473,7 +473,7 @@ mod tests {
 
     #[test]
     fn what_one_thread_lacks_is_not_left_by_the_other_one_that_went_on() {
-        let engine = manual();
+        let engine = manual(&SimStorage::new(1));
         let inner = &engine.inner;
         inner.run(|| {
             // As if the other thread had run out of room during this step.
@@ -483,6 +483,22 @@ mod tests {
         assert!(matches!(engine.health(), Health::NoSpace { .. }));
         inner.run(|| Ok(false));
         assert!(matches!(engine.health(), Health::Ok));
+    }
+
+    #[test]
+    fn once_closed_the_directory_is_left_alone_though_memory_was_not_flushed() {
+        let storage = SimStorage::new(1);
+        let engine = manual(&storage);
+        engine.put(b"key", b"value").unwrap();
+        storage.set_capacity(Some(0));
+        assert!(engine.close().is_err_and(|error| error.is_no_space()));
+        storage.set_capacity(None);
+        let calls = storage.call_count();
+        assert_eq!(engine.stats().immutable_memtables, 1);
+        assert!(!engine.inner.flush().unwrap() && !engine.inner.prepare_segment().unwrap());
+        engine.run_background();
+        assert!(matches!(engine.inner.in_directory(|| Ok(())), Err(Error::Closed)));
+        assert_eq!(storage.call_count(), calls);
     }
 
     #[test]

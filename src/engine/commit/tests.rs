@@ -73,7 +73,8 @@ fn a_segment_is_needed_until_its_successor_has_a_header() {
         assert!(held, "the end of segment 1 is synced first");
         assert_eq!(meanwhile, (1, None), "a recovery that began at 2 would find no header there");
     });
-    assert_eq!((commit.oldest_needed(1), commit.retire(2)), (2, Some(1)));
+    assert_eq!(commit.oldest_needed(0), 1, "write 1 is in no table");
+    assert_eq!((commit.oldest_needed(1), commit.retire(1), commit.retire(2)), (2, None, Some(1)));
 }
 
 #[test]

@@ -180,6 +180,30 @@ mod tests {
         }
     }
 
+    /// Fails at its second step, and goes on as if nothing had been.
+    struct Hiccup(VecIter, usize);
+
+    impl EntryIter for Hiccup {
+        fn advance(&mut self) -> Result<bool> {
+            self.1 += 1;
+            let moved = self.0.advance();
+            if self.1 == 2 { Err(Error::corrupt("a file", 0, "as planned")) } else { moved }
+        }
+
+        fn entry(&self) -> Entry<'_> {
+            self.0.entry()
+        }
+    }
+
+    #[test]
+    fn what_failed_once_yields_nothing_more() {
+        let entries = random_entries(&mut Random(3), 20, 20);
+        let (whole, hiccup) = (VecIter::new(entries.clone()), Hiccup(VecIter::new(entries), 0));
+        let mut merge = MergeIter::new(vec![Box::new(whole), Box::new(hiccup)], Direction::Forward);
+        while matches!(merge.advance(), Ok(true)) {}
+        (0..50).for_each(|_| assert!(merge.advance().is_err()));
+    }
+
     #[test]
     fn nothing_merges_to_nothing_and_the_end_stays_the_end() {
         assert_eq!(merged(&[]), []);
