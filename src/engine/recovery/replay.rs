@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Directory, Recovery, TornTail};
 use crate::engine::error::{Error, Result};
 use crate::engine::filename::{self, CURRENT};
+use crate::engine::journal::format::BLOCK_BYTES;
 use crate::engine::journal::{self, Ending, Header, Journal, Purpose};
 use crate::engine::key::{Kind, Seq};
 use crate::engine::memtable::Memtable;
@@ -44,26 +45,39 @@ pub(super) struct LogEnd {
     pub(super) unused: Option<Header>,
 }
 
-/// A segment in memory.
+/// A segment that was used.
 struct Segment {
     id: u64,
     name: String,
-    bytes: Vec<u8>,
     header: Header,
 }
 
 impl Segment {
-    /// Reads a segment; `None` if it was prepared and never used.
-    fn read(storage: &dyn Storage, id: u64) -> Result<Option<Self>> {
+    /// Reads a segment's header; `None` if it was prepared and never used.
+    fn find(storage: &dyn Storage, id: u64) -> Result<Option<Self>> {
         let name = filename::wal(id);
-        let bytes = storage.read_from_device(&name).map_err(|e| Error::io("read", &name, e))?;
-        let header = journal::read_header(&name, &bytes, id, Purpose::Wal)?;
-        Ok(header.map(|header| Segment { id, name, bytes, header }))
+        let start = storage
+            .read_start_from_device(&name, BLOCK_BYTES)
+            .map_err(|e| Error::io("read", &name, e))?;
+        let header = match journal::read_header(&name, &start, id, Purpose::Wal)? {
+            Some(header) => Some(header),
+            // Only the whole file can tell that there never was one.
+            None => journal::read_header(&name, &read_file(storage, &name)?, id, Purpose::Wal)?,
+        };
+        Ok(header.map(|header| Segment { id, name, header }))
     }
 
-    fn journal(&self, known_end: Option<u64>) -> Result<Journal<'_>> {
-        journal::open(&self.name, &self.bytes, &self.header, known_end)
+    fn read(&self, storage: &dyn Storage) -> Result<Vec<u8>> {
+        read_file(storage, &self.name)
     }
+
+    fn journal<'a>(&self, bytes: &'a [u8], known_end: Option<u64>) -> Result<Journal<'a>> {
+        journal::open(&self.name, bytes, &self.header, known_end)
+    }
+}
+
+fn read_file(storage: &dyn Storage, name: &str) -> Result<Vec<u8>> {
+    storage.read_from_device(name).map_err(|e| Error::io("read", name, e))
 }
 
 /// A directory without `CURRENT`. What a crash during creation left behind holds no data; anything
@@ -71,8 +85,8 @@ impl Segment {
 pub(super) fn read_nothing(storage: &dyn Storage, directory: &Directory) -> Result<Found> {
     let mut data = directory.tables.iter().map(|id| filename::table(*id)).next();
     for id in &directory.segments {
-        if let Some(segment) = Segment::read(storage, *id)?
-            && !segment.journal(None)?.groups.is_empty()
+        if let Some(segment) = Segment::find(storage, *id)?
+            && !segment.journal(&segment.read(storage)?, None)?.groups.is_empty()
         {
             data = Some(segment.name);
         }
@@ -117,8 +131,8 @@ fn last_seq_in_tables(snapshot: &Snapshot) -> Seq {
 }
 
 impl Found {
-    /// Reads the log from the segment that the manifest names on. Two segments are in memory at a
-    /// time, for a segment's successor says where it ends.
+    /// Reads the log from the segment that the manifest names on. One segment is in memory at a time,
+    /// and the header of its successor, which says where it ends.
     fn replay(
         &mut self,
         storage: &dyn Storage,
@@ -129,7 +143,7 @@ impl Found {
         if !directory.segments.contains(&first) {
             return Err(Error::corrupt(&filename::wal(first), 0, "this log segment is missing"));
         }
-        let mut current = Segment::read(storage, first)?;
+        let mut current = Segment::find(storage, first)?;
         if current.is_none() {
             return Err(Error::corrupt(&filename::wal(first), 0, "the file header is damaged"));
         }
@@ -139,9 +153,10 @@ impl Found {
             while next.is_none()
                 && let Some(id) = rest.next()
             {
-                next = Segment::read(storage, *id)?;
+                next = Segment::find(storage, *id)?;
             }
-            self.replay_segment(&segment, next.as_ref(), directory, options)?;
+            let bytes = segment.read(storage)?;
+            self.replay_segment(&segment, &bytes, next.as_ref(), directory, options)?;
             current = next;
         }
         Ok(())
@@ -150,6 +165,7 @@ impl Found {
     fn replay_segment(
         &mut self,
         segment: &Segment,
+        bytes: &[u8],
         successor: Option<&Segment>,
         directory: &Directory,
         options: &Options,
@@ -162,10 +178,11 @@ impl Found {
             return Err(Error::corrupt(&next.name, 0, missing));
         }
         self.check_continues(segment)?;
-        let journal = segment.journal(successor.map(|next| next.header.previous_end))?;
+        let known_end = successor.map(|next| next.header.previous_end);
+        let journal = segment.journal(bytes, known_end)?;
         self.apply(segment, &journal, options)?;
         if successor.is_none() {
-            self.note_ending(segment, &journal, directory)?;
+            self.note_ending(segment, bytes, &journal, directory)?;
         }
         let (offset, next_group, last_crc) = (journal.end, journal.next_group, journal.last_crc);
         let is_unused =
@@ -232,6 +249,7 @@ impl Found {
     fn note_ending(
         &mut self,
         segment: &Segment,
+        bytes: &[u8],
         journal: &Journal<'_>,
         directory: &Directory,
     ) -> Result<()> {
@@ -245,7 +263,7 @@ impl Found {
             }
             Ending::Torn => {
                 let copy = format!("{}.torn-{}", segment.name, journal.end);
-                self.torn_bytes = torn_bytes(&segment.bytes, journal.end);
+                self.torn_bytes = torn_bytes(bytes, journal.end);
                 let file = segment.name.clone();
                 self.recovery.torn = Some(TornTail { file, offset: journal.end, copy });
             }
@@ -279,7 +297,7 @@ mod tests {
             previous_crc: 6,
         };
         change(&mut header);
-        let segment = Segment { id: 9, name: filename::wal(9), bytes: Vec::new(), header };
+        let segment = Segment { id: 9, name: filename::wal(9), header };
         found.check_continues(&segment).is_ok()
     }
 

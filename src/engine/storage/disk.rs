@@ -84,12 +84,16 @@ impl Storage for DiskStorage {
     }
 
     fn read_from_device(&self, name: &str) -> io::Result<Vec<u8>> {
+        self.read_start_from_device(name, usize::MAX)
+    }
+
+    fn read_start_from_device(&self, name: &str, bytes: usize) -> io::Result<Vec<u8>> {
         let path = self.file_path(name);
         let file = OsFile::open(&path)?;
         // A killed process's writes may sit in the page cache only. A direct read would have them
         // written back first, but without a device flush: what is read here must stay readable.
         file.sync_all()?;
-        let len = memory_len(file.metadata()?.len())?;
+        let len = memory_len(file.metadata()?.len())?.min(bytes);
         let direct = OpenOptions::new()
             .read(true)
             .custom_flags(OFlags::DIRECT.bits().cast_signed())
@@ -212,16 +216,22 @@ fn read_direct(file: &OsFile, len: usize) -> io::Result<Vec<u8>> {
     let Some(chunk) = buffer.get_mut(start..start + DIRECT_CHUNK_BYTES) else {
         return Err(ErrorKind::OutOfMemory.into());
     };
-    let mut bytes = Vec::with_capacity(len);
-    while bytes.len() < len {
-        let read = read_once(file, chunk, bytes.len() as u64)?.min(len - bytes.len());
-        let at_end = bytes.len() + read == len;
+    // Zeros are there already, and take no memory as long as nobody writes them: most of a log
+    // segment that is not full yet.
+    let mut bytes = vec![0; len];
+    let mut filled = 0;
+    while filled < len {
+        let read = read_once(file, chunk, filled as u64)?.min(len - filled);
+        let at_end = filled + read == len;
         // The next read must start aligned, so an odd remainder is read again.
         let kept = if at_end { read } else { read - read % DIRECT_ALIGNMENT };
         if kept == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        bytes.extend_from_slice(&chunk[..kept]);
+        if chunk[..kept].iter().any(|byte| *byte != 0) {
+            bytes[filled..filled + kept].copy_from_slice(&chunk[..kept]);
+        }
+        filled += kept;
     }
     Ok(bytes)
 }

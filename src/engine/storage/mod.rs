@@ -38,6 +38,13 @@ pub trait Storage: Send + Sync + 'static {
     /// process wrote and the system still holds count as on the device, and are made durable.
     fn read_from_device(&self, name: &str) -> io::Result<Vec<u8>>;
 
+    /// The same for the first `bytes` of a file, or all of a shorter one.
+    fn read_start_from_device(&self, name: &str, bytes: usize) -> io::Result<Vec<u8>> {
+        let mut all = self.read_from_device(name)?;
+        all.truncate(bytes);
+        Ok(all)
+    }
+
     /// Renames within the directory, replacing a file that has the new name.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
