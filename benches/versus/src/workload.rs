@@ -308,8 +308,8 @@ mod tests {
     use clap::ValueEnum;
 
     use super::*;
-    use crate::engines::Fjall;
     use crate::engines::toy::{Fault, Toy};
+    use crate::engines::{Chronos, Fjall};
 
     const PLAN: Plan = Plan { entries: 500, synced_writes: 40, seed: 3, quiet: Duration::ZERO };
 
@@ -325,7 +325,10 @@ mod tests {
     #[test]
     fn an_engine_that_is_right_gets_through_all_rows() {
         assert_eq!(run_all::<Toy>(), Ok(()));
+        assert_eq!(run_all::<Chronos>(), Ok(()));
         assert_eq!(run_all::<Fjall>(), Ok(()));
+        #[cfg(feature = "rocksdb")]
+        assert_eq!(run_all::<crate::engines::RocksDb>(), Ok(()));
     }
 
     #[test]
