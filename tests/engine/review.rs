@@ -493,8 +493,8 @@ fn write_grouped(engine: &Engine, fill: impl FnOnce(&mut Batch)) {
 /// Whichever way something is shown, or shown not to be there, it is durable.
 #[test]
 fn no_way_of_reading_shows_what_is_not_durable() {
-    let put = |engine: &Engine| write_grouped(engine, |batch| drop(batch.put(&key(1), b"new")));
-    let cut = |engine: &Engine| write_grouped(engine, |batch| drop(batch.delete_range(..key(2))));
+    let put = |engine: &Engine| write_grouped(engine, |batch| _ = batch.put(&key(1), b"new"));
+    let cut = |engine: &Engine| write_grouped(engine, |batch| _ = batch.delete_range(..key(2)));
     let keys = [key(2), key(1), key(0)];
     let two = keys.clone();
     let values = behind_the_sync(put, move |engine| engine.multi_get(&two).unwrap());
@@ -625,4 +625,61 @@ fn what_a_snapshot_gives_free_is_removed_though_nothing_is_written() {
         assert!(since.elapsed() < PATIENCE, "{} entries are left", entries());
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Flushes what is in memory and merges nothing.
+fn flush(engine: &Engine) {
+    engine.compact_range("~".."~~").unwrap();
+}
+
+/// A merge that damage forbids does not keep others from being done.
+#[test]
+fn merges_go_on_beside_damage() {
+    let storage = SimStorage::new(1);
+    let engine = open(storage.clone(), 1).unwrap();
+    (0..20).for_each(|number| engine.put(&key(number), &[1; 400]).unwrap());
+    engine.compact().unwrap();
+    for name in storage.list().unwrap().iter().filter(|name| name.contains(".sst")) {
+        storage.flip_bit(name, 100, 1).unwrap();
+    }
+    engine.put(&key(1), b"new").unwrap();
+    flush(&engine);
+    for number in 0..900 {
+        engine.put(format!("other-{:02}", number % 50).as_bytes(), &[2; 900]).unwrap();
+        engine.run_background();
+    }
+    assert!(matches!(engine.health(), Health::Corrupt { .. }));
+    assert!(engine.stats().level0_sublevels < 4, "{}", engine.stats().level0_sublevels);
+}
+
+/// What is left when writing stops is tidied up, though nobody wakes anybody.
+#[test]
+fn at_rest_level_0_is_tidied_up() {
+    let options = Options { level0_tables: 8, ..tiny(Scheduling::Threads) };
+    let (engine, _) = Engine::open(world(SimStorage::new(1), 1), options).unwrap();
+    for round in 0..4 {
+        (0..10).for_each(|number| engine.put(&key(number), &[round; 100]).unwrap());
+        flush(&engine);
+    }
+    assert_eq!(engine.stats().level0_sublevels, 4);
+    let since = Instant::now();
+    while engine.stats().level0_sublevels > 1 {
+        assert!(since.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_close_leaves_no_file_that_nobody_needs() {
+    let storage = SimStorage::new(1);
+    let engine = open(storage.clone(), 1).unwrap();
+    (0..100).for_each(|number| engine.put(&key(number), &[1; 400]).unwrap());
+    engine.compact().unwrap();
+    let mut scan = engine.scan(..);
+    assert!(scan.advance().unwrap());
+    engine.delete_range(..).unwrap();
+    engine.compact().unwrap();
+    drop(scan);
+    engine.close().unwrap();
+    assert!(!storage.list().unwrap().iter().any(|name| name.contains(".sst")));
 }

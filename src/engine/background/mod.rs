@@ -502,6 +502,19 @@ mod tests {
     }
 
     #[test]
+    fn a_merge_ends_for_a_close_and_is_woken_by_a_flush() {
+        let engine = manual(&SimStorage::new(1));
+        let (inner, background) = (&engine.inner, &engine.inner.background);
+        engine.put(b"key", b"value").unwrap();
+        *lock(&background.merge_waker.woken) = false;
+        inner.flush_everything().unwrap();
+        assert!(*lock(&background.merge_waker.woken));
+        inner.yield_to_urgent().unwrap();
+        lock(&background.requests).closes.push(Ticket::default());
+        assert!(matches!(inner.yield_to_urgent(), Err(Error::Closed)));
+    }
+
+    #[test]
     fn a_wake_before_the_wait_is_not_lost() {
         let waker = Waker::default();
         for limit in [None, Some(Duration::MAX)] {
