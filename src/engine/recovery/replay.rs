@@ -111,7 +111,7 @@ pub(super) fn read(
         tracing::warn!(manifest, offset, "dropped an edit that a crash left half-written");
     }
     let mut found = Found {
-        last_seq: last_seq_in_tables(&loaded.snapshot),
+        last_seq: loaded.snapshot.flushed_seq,
         recovery: Recovery { tables: loaded.snapshot.tables.len(), ..Recovery::default() },
         snapshot: loaded.snapshot,
         ..Found::default()
@@ -120,6 +120,8 @@ pub(super) fn read(
         found.tables.push(Arc::new(Table::open(tables, meta)?));
     }
     found.replay(storage, directory, options)?;
+    // Only now: the log's own numbers show whether one segment continues the other.
+    found.last_seq = found.last_seq.max(last_seq_in_tables(&found.snapshot));
     Ok(found)
 }
 
