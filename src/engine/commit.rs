@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::Duration;
 
 pub(crate) use self::queue::Capacity;
-use self::queue::{GROUP_SOFT_LIMIT_BYTES, Queue, Taken, Wanted};
+use self::queue::{GROUP_SOFT_LIMIT_BYTES, Queue, Rest, Taken, Wanted};
 use super::error::{Error, Result};
 use super::journal::GroupBuffer;
 use super::key::Seq;
@@ -28,7 +28,7 @@ const BUFFER_KEEP_BYTES: usize = 2 * GROUP_SOFT_LIMIT_BYTES;
 /// up more log than memory, and recovery reads all of the log.
 const MANY_SEGMENTS: usize = 8;
 /// Pending bytes at which the log thread is woken for writes that nobody waits for.
-const LAZY_GROUP_BYTES: usize = 256 << 10;
+const LAZY_GROUP_BYTES: usize = 1 << 20;
 /// How long such writes may wait for more, in milliseconds.
 const LAZY_GROUP_MS: u64 = 10;
 /// How long the log is idle before its last group is sealed.
@@ -165,14 +165,20 @@ impl Commit {
         let wake = match urgency {
             Urgency::Now => true,
             Urgency::Quiet => false,
-            // The first one starts the time that they may wait.
-            Urgency::Lazy => was_empty || queue.pending.len() >= LAZY_GROUP_BYTES,
+            // The first one starts the time that they may wait, unless it runs.
+            Urgency::Lazy => {
+                let starts = was_empty && queue.rest != Rest::Gathering;
+                starts || queue.pending.len() >= LAZY_GROUP_BYTES
+            }
         };
-        if urgency != Urgency::Lazy {
+        if urgency == Urgency::Lazy {
+            queue.lazy_lately = true;
+            if queue.pending.len() >= LAZY_GROUP_BYTES {
+                queue.wanted = queue.wanted.max(Wanted::Commit);
+            }
+        } else {
             queue.wanted = Wanted::Sync;
             self.promised.store(last, Ordering::Release);
-        } else if wake && !was_empty {
-            queue.wanted = queue.wanted.max(Wanted::Commit);
         }
         if wake {
             self.wake(queue);
@@ -182,9 +188,9 @@ impl Commit {
 
     /// Wakes the log thread if it sleeps; it looks at the queue before it goes to sleep.
     fn wake(&self, mut queue: MutexGuard<'_, Queue>) {
-        let asleep = std::mem::take(&mut queue.asleep);
+        let rest = std::mem::replace(&mut queue.rest, Rest::Awake);
         drop(queue);
-        if asleep {
+        if rest != Rest::Awake {
             self.work.notify_one();
         }
     }
@@ -340,18 +346,30 @@ impl Commit {
             if self.tidy_is_due() {
                 return Some(Work::Tidy);
             }
-            let timed = self.untidy.load(Ordering::Acquire) && self.durability != Durability::Os;
-            let lazy = !queue.pending.is_empty();
-            queue.asleep = true;
-            queue = if lazy {
-                wait_for(&self.work, queue, Duration::from_millis(LAZY_GROUP_MS))
-            } else if timed {
-                wait_for(&self.work, queue, Duration::from_millis(SEAL_AFTER_MS))
-            } else {
-                wait(&self.work, queue)
-            };
-            waited_for_more = lazy;
+            (queue, waited_for_more) = self.sleep(queue);
         }
+    }
+
+    /// Sleeps until there may be something to do. Returns whether that was the time that writes may
+    /// wait for more, which runs on from group to group: waking this thread for the first write of
+    /// each would be what one in a thousand writes pays for.
+    fn sleep<'a>(&self, mut queue: MutexGuard<'a, Queue>) -> (MutexGuard<'a, Queue>, bool) {
+        if queue.lazy_lately {
+            queue.rest = Rest::Gathering;
+            queue = wait_for(&self.work, queue, Duration::from_millis(LAZY_GROUP_MS));
+            queue.rest = Rest::Awake;
+            queue.lazy_lately = !queue.pending.is_empty();
+            return (queue, true);
+        }
+        let timed = self.untidy.load(Ordering::Acquire) && self.durability != Durability::Os;
+        queue.rest = Rest::Asleep;
+        queue = if timed {
+            wait_for(&self.work, queue, Duration::from_millis(SEAL_AFTER_MS))
+        } else {
+            wait(&self.work, queue)
+        };
+        queue.rest = Rest::Awake;
+        (queue, false)
     }
 
     fn tidy_is_due(&self) -> bool {

@@ -53,7 +53,7 @@ pub(crate) struct Inner {
     pub(crate) counters: Counters,
     pub(crate) signal: Arc<Signal>,
     /// When a memtable was last flushed.
-    pub(crate) last_flush: Mutex<Option<Instant>>,
+    pub(crate) last_flush: Mutex<Instant>,
     pub(crate) opened_at: Instant,
     /// The lock of the data directory; taken out on close.
     pub(crate) directory_lock: Mutex<Option<Box<dyn Send + Sync>>>,
@@ -101,7 +101,8 @@ impl Engine {
             faults: Faults::default(),
             counters: Counters::default(),
             signal,
-            last_flush: Mutex::default(),
+            // What recovery flushed counts as well.
+            last_flush: Mutex::new(Instant::now()),
             opened_at: Instant::now(),
             directory_lock: Mutex::new(Some(directory_lock)),
             environment,

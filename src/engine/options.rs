@@ -73,7 +73,8 @@ impl Default for Options {
         Options {
             memory_bytes: 256 << 20,
             durability: Durability::Always,
-            wal_segment_bytes: 64 << 20,
+            // Room for the largest value and more; two of them are always on disk.
+            wal_segment_bytes: 48 << 20,
             table_bytes: 64 << 20,
             compression: Compression::default(),
             bottom_compression: Compression::default(),

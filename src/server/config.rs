@@ -29,7 +29,7 @@ pub struct Config {
     pub durability: DurabilityArg,
 
     /// Memory for recent writes and cached blocks, half each, in bytes; suffixes k, m, g (or KiB,
-    /// MiB, GiB) multiply by 1024. At least 8m. Log segments are a quarter of it, at most 64 MiB;
+    /// MiB, GiB) multiply by 1024. At least 8m. Log segments are a quarter of it, at most 48 MiB;
     /// with less than 136m a value must be shorter than such a segment.
     #[arg(long, value_name = "BYTES", default_value = "256m", value_parser = parse_memory)]
     pub memory_bytes: usize,
@@ -187,8 +187,8 @@ mod tests {
         assert_eq!(bytes("8m"), 2 << 20);
         assert_eq!(bytes("8388609"), 2 << 20, "whole blocks");
         assert_eq!(bytes("8400000"), (2 << 20) + 4096, "whole blocks");
-        assert_eq!(bytes("256m"), 64 << 20);
-        assert_eq!(bytes("8g"), 64 << 20);
+        assert_eq!(bytes("256m"), 48 << 20);
+        assert_eq!(bytes("8g"), 48 << 20);
         assert_eq!(segment_bytes(64 << 10), 1 << 20);
         // As the flag's explanation says.
         assert!(bytes("136m") > MAX_VALUE_BYTES + MAX_KEY_BYTES);

@@ -14,16 +14,15 @@ use super::super::version::{TableRef, VersionEdit};
 use super::super::wal;
 
 impl Inner {
-    /// Prepares a segment or flushes a memtable; false if neither is called for.
+    /// Prepares a segment and flushes a memtable; false if neither is called for.
     pub(super) fn do_urgent(&self) -> Result<bool> {
         self.check_log()?;
-        if self.prepare_segment()? {
-            return Ok(true);
-        }
+        // Both, however fast segments are used up: it is flushes that give some back.
+        let prepared = self.prepare_segment()?;
         if self.commit.wants_flush() {
             self.freeze_if_idle();
         }
-        self.flush()
+        Ok(self.flush()? || prepared)
     }
 
     /// Makes what is in memory flushable, unless something is waiting for its flush already.
@@ -95,7 +94,7 @@ impl Inner {
         let entries = tables.iter().map(|table| table.meta().entries).sum();
         self.counters.flushes.add(1);
         self.counters.written_bytes[0].add(bytes);
-        *lock(&self.last_flush) = Some(Instant::now());
+        *lock(&self.last_flush) = Instant::now();
         self.emit(|| Event::Flushed { entries, bytes, elapsed: started.elapsed() });
     }
 

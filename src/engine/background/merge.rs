@@ -61,11 +61,9 @@ impl Inner {
     pub(super) fn merge_pause(&self) -> Option<Duration> {
         let must_look = self.lacks_something() || self.tables.expects_trash();
         let retry = must_look.then_some(super::RETRY_AFTER);
-        let until_idle =
-            lock(&self.last_flush).map(|last| IDLE_AFTER.saturating_sub(last.elapsed()));
+        let left = IDLE_AFTER.saturating_sub(lock(&self.last_flush).elapsed());
         // Just past it: the look itself must find the engine idle.
-        let until_idle = until_idle.filter(|left| !left.is_zero());
-        let until_idle = until_idle.map(|left| left + Duration::from_millis(1));
+        let until_idle = (!left.is_zero()).then_some(left + Duration::from_millis(1));
         let version = Arc::clone(&read(&self.memory).version);
         let moment = self.moment();
         let due = self.options.policy().next_look_ms(&moment.view(&version));
@@ -74,12 +72,11 @@ impl Inner {
     }
 
     fn moment(&self) -> Moment {
-        let is_idle = |last: Option<Instant>| last.is_some_and(|last| last.elapsed() > IDLE_AFTER);
         Moment {
             snapshots: self.snapshots.list(),
             damaged: self.damaged_tables(),
             now_ms: self.now_ms(),
-            idle: !self.is_manual() && is_idle(*lock(&self.last_flush)),
+            idle: !self.is_manual() && lock(&self.last_flush).elapsed() > IDLE_AFTER,
         }
     }
 

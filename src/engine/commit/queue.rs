@@ -51,6 +51,17 @@ pub(super) enum Wanted {
     Sync,
 }
 
+/// What the log thread does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// It works, and looks at the queue before it sleeps.
+    Awake,
+    /// It sleeps for as long as lazy writes may wait for more.
+    Gathering,
+    /// It sleeps until it is woken, or there is something to tidy up.
+    Asleep,
+}
+
 /// See the module.
 pub(super) struct Queue {
     pub(super) pending: GroupBuffer,
@@ -65,8 +76,10 @@ pub(super) struct Queue {
     pub(super) spares: VecDeque<Spare>,
     pub(super) complete: VecDeque<Segment>,
     pub(super) stopping: bool,
-    /// Whether the log thread sleeps; cleared by whoever wakes it, so that it is woken once.
-    pub(super) asleep: bool,
+    /// What the log thread does; set to awake by whoever wakes it, so that it is woken once.
+    pub(super) rest: Rest,
+    /// Whether lazy writes came since it last slept for them and found nothing.
+    pub(super) lazy_lately: bool,
     pub(super) groups: u64,
     pub(super) bytes: u64,
     pub(super) written_bytes: u64,
@@ -97,7 +110,8 @@ impl Queue {
             spares: VecDeque::new(),
             complete: VecDeque::new(),
             stopping: false,
-            asleep: false,
+            rest: Rest::Awake,
+            lazy_lately: false,
             groups: 0,
             bytes: 0,
             written_bytes: 0,

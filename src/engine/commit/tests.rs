@@ -203,8 +203,8 @@ fn who_cannot_commit_in_place_wakes_the_log_thread() {
     let commit = pipeline(&storage, Durability::Os, Arc::default());
     submit(&commit, 1, 100);
     let busy = lock(&commit.wal);
-    lock(&commit.queue).asleep = true;
+    lock(&commit.queue).rest = Rest::Asleep;
     assert!(!commit.commit_in_place());
-    assert!(!lock(&commit.queue).asleep, "nobody would commit it");
+    assert_eq!(lock(&commit.queue).rest, Rest::Awake, "nobody would commit it");
     drop(busy);
 }

@@ -147,6 +147,9 @@ impl Memtable {
     /// The newest that is said of `key` and is not newer than `snapshot`: by a version of its own or
     /// by a range delete.
     pub(crate) fn get(&self, key: &[u8], snapshot: Seq) -> Option<Found<'_>> {
+        if self.is_empty() {
+            return None;
+        }
         let slot = self.find_slot(key, self.hasher.hash_one(key));
         let found = self
             .versions(self.index[slot] as u32)
