@@ -16,7 +16,7 @@ use super::stalls::Stall;
 /// When a call that writes returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WriteDurability {
-    /// When the write is durable: it survives a power cut (as far as [`Options::durability`] says).
+    /// When the write is durable: it survives a power cut (as far as [`super::Options::durability`] says).
     #[default]
     Synced,
     /// At once. The write is synced with the next group, within milliseconds; [`Engine::sync`] waits

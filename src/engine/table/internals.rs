@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::block::{Block, BlockBuilder};
 use super::filter::{Filter, FilterBuilder};
-use super::{BLOCK_BYTES, Compression, KeyHash, Read, ReadMode, Table, TableBuilder, TableMeta};
+use super::{
+    BLOCK_BYTES, BlockCache, Compression, KeyHash, Read, ReadMode, Table, TableBuilder, TableMeta,
+};
 use super::{Tables, Value};
 use crate::engine::error::{Error, Result};
 use crate::engine::iter::{Direction, Entry, EntryIter, ScanRange};
@@ -116,8 +118,8 @@ impl SortedTable {
 
     fn open(storage: Arc<DiskStorage>, meta: TableMeta, cache_bytes: usize) -> Result<Self> {
         let shared = Arc::clone(&storage) as Arc<dyn Storage>;
-        let tables = Arc::new(Tables::new(shared, cache_bytes, OPEN_FILES));
-        let table = Arc::new(Table::open(&meta, &tables)?);
+        let tables = Arc::new(Tables::new(shared, BlockCache::new(cache_bytes), OPEN_FILES));
+        let table = Arc::new(Table::open(&tables, &meta)?);
         Ok(SortedTable { storage, meta, table })
     }
 

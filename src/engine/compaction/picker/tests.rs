@@ -294,7 +294,7 @@ fn a_range_delete_is_needed_by_tables_with_something_older() {
     };
     assert_eq!(needless("L0 9:a..z"), [4, 6, 8], "all is newer");
     assert_eq!(needless("L6 3:a..a"), [6, 8]);
-    assert_eq!(needless("L3 5:a..z@3-9"), []);
+    assert!(needless("L3 5:a..z@3-9").is_empty());
     assert_eq!(needless("L0 9:a..c@3-9!4\nL6 2:d..e!6"), [4, 8], "to the first 6 is unknown");
     assert_eq!(needless("L0 9:a..c@3-9!6\nL6 2:d..e!6"), [4, 6, 8]);
 }
