@@ -30,12 +30,14 @@ fn main() -> ExitCode {
 
 fn serve(config: &Config) -> Result<(), String> {
     let listeners = server::listen(&config.listen).map_err(|error| error.to_string())?;
+    let redis_listeners =
+        server::listen(&config.redis_listen).map_err(|error| error.to_string())?;
     let (engine, recovery) = Environment::disk(&config.data_dir)
         .and_then(|environment| Engine::open(environment, config.engine_options()))
         .map_err(|error| start::explain_open_error(&error, &config.data_dir))?;
     start::log_recovery(&recovery, &config.data_dir);
-    let mut server =
-        Server::new(&engine, listeners, &config.settings()).map_err(|error| error.to_string())?;
+    let mut server = Server::with_redis(&engine, listeners, redis_listeners, &config.settings())
+        .map_err(|error| error.to_string())?;
     server.handle_signals().map_err(|error| error.to_string())?;
     start::warn_if_exposed(server.addresses());
     announce(server.addresses());

@@ -1,7 +1,7 @@
 //! What the prompt offers while a person types: names of commands, and hints of the arguments that are
 //! still to come. Pure functions over the line; both follow the command table.
 
-use crate::parser::command::{self, COMMANDS, Verb};
+use crate::parser::table::{self, COMMANDS, Verb};
 
 /// Words that the prompt itself understands.
 pub(crate) const LEAVE_WORDS: &[&str] = &["exit", "quit"];
@@ -20,7 +20,7 @@ pub(crate) fn candidates(line: &str, position: usize) -> (usize, Vec<String>) {
 }
 
 fn is_help(word: &str) -> bool {
-    command::find(word.as_bytes()).is_some_and(|command| command.verb == Verb::Help)
+    table::find(word.as_bytes()).is_some_and(|command| command.verb == Verb::Help)
 }
 
 fn names_of(word: &str) -> impl Iterator<Item = String> + '_ {
@@ -28,7 +28,7 @@ fn names_of(word: &str) -> impl Iterator<Item = String> + '_ {
 }
 
 fn leave_words_of(word: &str) -> impl Iterator<Item = String> + '_ {
-    let known = |name: &str| command::find(name.as_bytes()).is_some();
+    let known = |name: &str| table::find(name.as_bytes()).is_some();
     LEAVE_WORDS
         .iter()
         .filter(move |name| !known(name) && !word.is_empty() && begins(name, word))
@@ -42,7 +42,7 @@ fn begins(name: &str, word: &str) -> bool {
 /// The arguments that `line` still lacks, to be shown behind it.
 pub(crate) fn hint(line: &str) -> Option<String> {
     let mut typed = line.split(' ').skip_while(|word| word.is_empty());
-    let command = command::find(typed.next()?.as_bytes())?;
+    let command = table::find(typed.next()?.as_bytes())?;
     let given = typed.filter(|word| !word.is_empty()).count();
     let missing = arguments(command.arguments).skip(given).collect::<Vec<_>>().join(" ");
     if missing.is_empty() {

@@ -6,7 +6,7 @@
 //! judges arguments.
 
 use super::error::{Error, Result};
-use crate::parser::command::{self, Command, Verb};
+use crate::parser::table::{self, Command, Flags, Verb};
 
 /// The longest request line that is sent, in bytes: beyond any value that a server takes.
 pub(crate) const MAX_REQUEST_BYTES: usize = 64 << 20;
@@ -22,7 +22,17 @@ pub(crate) enum Shape {
 
 /// Commands whose reply is a stored value, verbatim. Whoever adds such a command to the table adds it
 /// here.
-const VALUE_VERBS: &[Verb] = &[Verb::Get];
+const VALUE_VERBS: &[Verb] = &[
+    Verb::Get,
+    Verb::GetDel,
+    Verb::GetEx,
+    Verb::GetSet,
+    Verb::GetRange,
+    Verb::SubStr,
+    Verb::RandomKey,
+    Verb::Echo,
+    Verb::Ping,
+];
 
 /// Commands after which the server closes the connection.
 const LAST_VERBS: &[Verb] = &[Verb::Quit, Verb::Shutdown];
@@ -57,7 +67,7 @@ pub(crate) fn check(line: &[u8]) -> Result<()> {
 /// The table's entry for the command that `line` names.
 pub(crate) fn command_of(line: &[u8]) -> Option<&'static Command> {
     let word = seen_by_server(line).split(|&byte| byte == b' ').find(|word| !word.is_empty())?;
-    command::find(word)
+    table::find(word)
 }
 
 fn is_one_of(line: &[u8], verbs: &[Verb]) -> bool {
@@ -90,7 +100,7 @@ pub(crate) fn expectation_of(line: &[u8]) -> Expectation {
 
 /// Whether `line` may be sent again when its outcome is unknown: it is known and changes nothing.
 pub(crate) fn is_repeatable(line: &[u8]) -> bool {
-    command_of(line).is_some_and(|command| !command.write) && !is_last(line)
+    command_of(line).is_some_and(|command| !command.flags.has(Flags::WRITE)) && !is_last(line)
 }
 
 #[cfg(test)]

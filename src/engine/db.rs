@@ -167,6 +167,11 @@ impl Engine {
         self.inner.commit.durable_seq()
     }
 
+    /// The engine's clock, by which values expire, in milliseconds since the Unix epoch.
+    pub fn now_ms(&self) -> u64 {
+        self.inner.now_ms()
+    }
+
     /// Sets what is called (on any thread; it must be quick and must not call the engine) whenever
     /// `durable_seq` moved, a stall may have ended, a ticket is done or the health changed. Only the
     /// first call counts.

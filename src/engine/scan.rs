@@ -45,6 +45,8 @@ pub struct Scan {
     has_entry: bool,
     /// Whether the iterator has told of an error.
     failed: bool,
+    /// Whether what is shown is durable before.
+    waits: bool,
 }
 
 impl Scan {
@@ -58,6 +60,7 @@ impl Scan {
             walk: None,
             has_entry: false,
             failed: false,
+            waits: true,
         }
     }
 
@@ -67,6 +70,14 @@ impl Scan {
         self.direction = Direction::Backward;
         self.walk = None;
         self.has_entry = false;
+        self
+    }
+
+    /// The same without waiting for anything to be durable: before the caller lets anybody know what
+    /// it has seen, [`super::Engine::durable_seq`] must have reached [`Scan::seq`].
+    #[must_use]
+    pub fn without_waiting(mut self) -> Self {
+        self.waits = false;
         self
     }
 
@@ -86,7 +97,9 @@ impl Scan {
         let walk = match &mut self.walk {
             Some(walk) => walk,
             none => {
-                self.inner.commit.wait_to_show(self.view.seq, self.inner.is_manual())?;
+                if self.waits {
+                    self.inner.commit.wait_to_show(self.view.seq, self.inner.is_manual())?;
+                }
                 self.inner.counters.scans.add(1);
                 none.insert(self.view.walk(&self.inner, &self.range, self.direction))
             }

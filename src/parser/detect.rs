@@ -9,6 +9,8 @@ pub enum Protocol {
     Text,
     /// The protocol of Redis, version 2.
     Resp2,
+    /// Version 3 of it, which a client asks for with HELLO.
+    Resp3,
 }
 
 impl Protocol {

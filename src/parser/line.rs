@@ -1,9 +1,9 @@
 //! The text protocol's requests: one line each, ended by LF, a CR before it dropped.
 //!
 //! [`LineParser`] is resumable: it remembers how far it has looked for the LF, so that a request
-//! that trickles in byte by byte costs O(n) in all. It borrows every argument from the caller's
-//! bytes. A line past the limit is reported at once and then thrown away up to its LF without being
-//! kept, so the caller's buffer stays bounded; who goes on sending such a line is a flood.
+//! that trickles in byte by byte costs O(n) in all. A line past the limit is reported at once and then
+//! thrown away up to its LF without being kept, so the caller's buffer stays bounded; who goes on
+//! sending such a line is a flood.
 //!
 //! Words are split by runs of the byte 0x20 alone. Where a command takes the rest of the line, that
 //! is everything behind the *one* space after the word before it: values keep their spaces.
@@ -11,122 +11,14 @@
 use memchr::memchr;
 
 use super::Limits;
-use super::command::{COMMANDS, Command, find};
 use super::detect::is_http;
 use super::error::SyntaxError;
-
-/// The most arguments that a request carries.
-const MAX_ARGUMENTS: usize = 2;
-
-const _: () = {
-    let mut at = 0;
-    while at < COMMANDS.len() {
-        let command = &COMMANDS[at];
-        assert!(command.max_arguments <= MAX_ARGUMENTS);
-        assert!(!command.rest_of_line || command.min_arguments == command.max_arguments);
-        at += 1;
-    }
-};
-
-/// The arguments of a request, the command's name not counted; their number fits the command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Arguments<'a> {
-    items: [&'a [u8]; MAX_ARGUMENTS],
-    count: usize,
-}
-
-impl<'a> Arguments<'a> {
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// The argument at `index`, if it was given.
-    pub fn get(&self, index: usize) -> Option<&'a [u8]> {
-        self.items.get(index).copied().filter(|_| index < self.count)
-    }
-
-    /// The first argument; empty if there is none.
-    pub fn key(&self) -> &'a [u8] {
-        self.items[0]
-    }
-
-    /// The second argument; empty if there is none.
-    pub fn value(&self) -> &'a [u8] {
-        self.items[1]
-    }
-
-    /// Counts every argument, keeps those that fit.
-    fn push(&mut self, argument: &'a [u8]) {
-        if let Some(item) = self.items.get_mut(self.count) {
-            *item = argument;
-        }
-        self.count += 1;
-    }
-}
-
-/// One well-formed request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Request<'a> {
-    /// The command's row in the table.
-    pub command: &'static Command,
-    /// Its arguments.
-    pub arguments: Arguments<'a>,
-}
-
-/// What the bytes at hand amount to. `consumed` bytes are done with; nothing else is.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Outcome<'a> {
-    /// No whole line yet: call again with these bytes and more behind them.
-    Partial,
-    /// Bytes that ask for nothing: a blank line, or the rest of one that was too long.
-    Nothing {
-        /// Bytes to drop.
-        consumed: usize,
-    },
-    /// A request.
-    Request {
-        /// Bytes to drop.
-        consumed: usize,
-        /// It borrows from the input.
-        request: Request<'a>,
-    },
-    /// A line that is no request: answer with the error and go on behind it.
-    Invalid {
-        /// Bytes to drop.
-        consumed: usize,
-        /// What is wrong.
-        error: SyntaxError<'a>,
-    },
-    /// HTTP: execute nothing further, close the connection.
-    Attack {
-        /// The line that gave it away.
-        line: &'a [u8],
-    },
-    /// The line that was too long does not end: close the connection.
-    Flood,
-}
-
-impl Outcome<'_> {
-    /// Bytes that are done with.
-    pub fn consumed(&self) -> usize {
-        match self {
-            Outcome::Nothing { consumed }
-            | Outcome::Request { consumed, .. }
-            | Outcome::Invalid { consumed, .. } => *consumed,
-            Outcome::Partial | Outcome::Attack { .. } | Outcome::Flood => 0,
-        }
-    }
-
-    /// Whether nothing can be parsed behind it for now.
-    pub fn is_last(&self) -> bool {
-        matches!(self, Outcome::Partial | Outcome::Attack { .. } | Outcome::Flood)
-    }
-}
+use super::request::{Item, Span, Words};
+use super::table::{Command, find, find_subcommand};
 
 /// Finds requests in a stream of bytes.
 #[derive(Debug, Default)]
-pub struct LineParser {
+pub(crate) struct LineParser {
     /// Bytes at the front of the input that are known to hold no LF.
     searched: usize,
     /// Bytes thrown away of a line that is too long, while one is being thrown away.
@@ -134,8 +26,15 @@ pub struct LineParser {
 }
 
 impl LineParser {
-    /// Looks at the front of `input`, which begins behind the last bytes consumed.
-    pub fn parse<'a>(&mut self, input: &'a [u8], limits: &Limits) -> Outcome<'a> {
+    /// Parses one line at `used` in `bytes`; its words are added to `spans`.
+    pub(crate) fn parse(
+        &mut self,
+        bytes: &[u8],
+        used: usize,
+        limits: &Limits,
+        spans: &mut Vec<Span>,
+    ) -> Item {
+        let input = &bytes[used..];
         if let Some(discarded) = self.discarded {
             return self.discard(input, discarded, limits);
         }
@@ -143,116 +42,128 @@ impl LineParser {
         match memchr(b'\n', &input[seen..]) {
             Some(at) => {
                 self.searched = 0;
-                parse_line(&input[..seen + at], seen + at + 1, limits)
+                parse_line(Cursor { bytes, at: used, end: used + seen + at }, limits, spans)
             }
             None if input.len() > limits.line_bytes() => {
                 self.searched = 0;
                 self.discarded = Some(0);
                 let error = SyntaxError::LineTooLong { max: limits.line_bytes() };
-                Outcome::Invalid { consumed: input.len(), error }
+                Item::Invalid { consumed: input.len(), error }
             }
             None => {
                 self.searched = input.len();
-                Outcome::Partial
+                Item::Partial
             }
         }
     }
 
     /// Whether a line that is too long is being thrown away.
-    pub fn is_discarding(&self) -> bool {
+    pub(crate) fn is_discarding(&self) -> bool {
         self.discarded.is_some()
     }
 
-    fn discard<'a>(&mut self, input: &'a [u8], before: usize, limits: &Limits) -> Outcome<'a> {
+    fn discard(&mut self, input: &[u8], before: usize, limits: &Limits) -> Item {
         if input.is_empty() {
-            return Outcome::Partial;
+            return Item::Partial;
         }
         if let Some(at) = memchr(b'\n', input) {
             self.discarded = None;
-            return Outcome::Nothing { consumed: at + 1 };
+            return Item::Nothing { consumed: at + 1 };
         }
         let discarded = before + input.len();
         self.discarded = Some(discarded);
         if discarded > limits.line_bytes() {
-            return Outcome::Flood;
+            return Item::Flood;
         }
-        Outcome::Nothing { consumed: input.len() }
+        Item::Nothing { consumed: input.len() }
     }
 }
 
-/// Parses one line, given without its LF.
-fn parse_line<'a>(line: &'a [u8], consumed: usize, limits: &Limits) -> Outcome<'a> {
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if line.len() > limits.line_bytes() {
+/// A stretch of bytes that words are taken from.
+#[derive(Clone, Copy)]
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    end: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn rest(self) -> &'a [u8] {
+        &self.bytes[self.at..self.end]
+    }
+
+    /// Takes the next word.
+    fn word(&mut self) -> Option<Span> {
+        let rest = self.rest();
+        let start = self.at + rest.iter().position(|&byte| byte != b' ')?;
+        let text = &self.bytes[start..self.end];
+        self.at = start + memchr(b' ', text).unwrap_or(text.len());
+        Some(Span::new(start, self.at))
+    }
+
+    fn of(self, span: Span) -> &'a [u8] {
+        &self.bytes[span.start as usize..span.end as usize]
+    }
+}
+
+/// Parses one line, its LF left out.
+fn parse_line(mut line: Cursor<'_>, limits: &Limits, spans: &mut Vec<Span>) -> Item {
+    let (whole, consumed) = (line.rest(), line.end + 1 - line.at);
+    if whole.ends_with(b"\r") {
+        line.end -= 1;
+    }
+    let whole = line.rest();
+    if whole.len() > limits.line_bytes() {
         let error = SyntaxError::LineTooLong { max: limits.line_bytes() };
-        return Outcome::Invalid { consumed, error };
+        return Item::Invalid { consumed, error };
     }
-    let (name, rest) = split_word(line);
-    if name.is_empty() {
-        return Outcome::Nothing { consumed };
-    }
-    match parse_request(name, rest, limits) {
-        Ok(request) => Outcome::Request { consumed, request },
-        Err(_) if is_http(line) => Outcome::Attack { line },
-        Err(error) => Outcome::Invalid { consumed, error },
-    }
-}
-
-fn parse_request<'a>(
-    name: &'a [u8],
-    rest: &'a [u8],
-    limits: &Limits,
-) -> Result<Request<'a>, SyntaxError<'a>> {
-    let command = find(name).ok_or(SyntaxError::UnknownCommand { name })?;
-    let arguments = if command.rest_of_line { words_and_rest(command, rest) } else { words(rest) };
-    let given = arguments.count();
-    if given < command.min_arguments || given > command.max_arguments {
-        return Err(SyntaxError::Arity { command, given });
-    }
-    let (key, value) = (arguments.key().len(), arguments.value().len());
-    if key > limits.key_bytes {
-        return Err(SyntaxError::KeyTooLong { bytes: key, max: limits.key_bytes });
-    }
-    if value > limits.value_bytes {
-        return Err(SyntaxError::ValueTooLong { bytes: value, max: limits.value_bytes });
-    }
-    Ok(Request { command, arguments })
-}
-
-/// The first word, empty if there is none, and what follows it, its separating space included.
-fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
-    let start = text.iter().position(|&byte| byte != b' ').unwrap_or(text.len());
-    let text = &text[start..];
-    text.split_at(memchr(b' ', text).unwrap_or(text.len()))
-}
-
-fn words(mut text: &[u8]) -> Arguments<'_> {
-    let mut arguments = Arguments::default();
-    loop {
-        let (word, rest) = split_word(text);
-        if word.is_empty() {
-            return arguments;
+    let Some(name) = line.word() else { return Item::Nothing { consumed } };
+    let first = spans.len();
+    match parse_request(line.of(name), line, spans) {
+        Ok(command) => {
+            let words = Words::Lent { first, count: spans.len() - first };
+            Item::Line { consumed, command, words }
         }
-        arguments.push(word);
-        text = rest;
+        Err(_) if is_http(whole) => Item::Attack,
+        Err(error) => Item::Invalid { consumed, error },
     }
+}
+
+fn parse_request(
+    name: &[u8],
+    mut line: Cursor<'_>,
+    spans: &mut Vec<Span>,
+) -> Result<&'static Command, SyntaxError> {
+    let first = spans.len();
+    let mut command = find(name).ok_or_else(|| SyntaxError::unknown_command(name))?;
+    if command.rest_of_line {
+        words_and_rest(command, line, spans);
+    } else {
+        while let Some(word) = line.word() {
+            spans.push(word);
+        }
+    }
+    if !command.subcommands.is_empty()
+        && let Some(&word) = spans.get(first)
+    {
+        let name = line.of(word);
+        let unknown = || SyntaxError::unknown_subcommand(command, name);
+        command = find_subcommand(command, name).ok_or_else(unknown)?;
+    }
+    let given = spans.len() - first;
+    if command.accepts(given + 1) { Ok(command) } else { Err(SyntaxError::arity(command, given)) }
 }
 
 /// Words, and as the last argument whatever is behind the one space after them.
-fn words_and_rest<'a>(command: &Command, mut text: &'a [u8]) -> Arguments<'a> {
-    let mut arguments = Arguments::default();
-    while arguments.count() + 1 < command.max_arguments {
-        let (word, rest) = split_word(text);
-        if word.is_empty() {
-            return arguments;
-        }
-        arguments.push(word);
-        text = rest;
+fn words_and_rest(command: &Command, mut line: Cursor<'_>, spans: &mut Vec<Span>) {
+    let words = command.arity.unsigned_abs() as usize - 2;
+    for _ in 0..words {
+        let Some(word) = line.word() else { return };
+        spans.push(word);
     }
-    if let Some(value) = text.strip_prefix(b" ") {
-        arguments.push(value);
+    if line.rest().starts_with(b" ") {
+        spans.push(Span::new(line.at + 1, line.end));
     }
-    arguments
 }
 
 #[cfg(test)]

@@ -1,24 +1,28 @@
 //! Turns bytes into commands and replies into bytes, and does no I/O.
 //!
-//! [`mod@line`] finds and splits requests of the text protocol, [`detect`] tells the protocols apart,
-//! [`reply`] encodes what the server answers for either of them, [`command`] is the one table of
-//! commands. Nothing here knows sockets, the engine or what a command does: limits are passed in,
-//! requests borrow from the caller's bytes, and a caller that has only part of a request calls again
-//! with more. A parser that reads by itself was rejected: it cannot be tested byte by byte, nor
-//! shared between blocking and non-blocking callers.
+//! [`mod@line`] finds and splits requests of the text protocol and [`resp`] those of Redis clients,
+//! [`request`] parses a few of either at a time, [`detect`] tells the protocols apart, [`reply`]
+//! encodes what the server answers, [`table`] is the one table of commands. Nothing here knows
+//! sockets, the engine or what a command does: limits are passed in, requests borrow from the
+//! caller's bytes, and a caller that has only part of a request calls again with more. A parser that
+//! reads by itself was rejected: it cannot be tested byte by byte, nor shared between blocking and
+//! non-blocking callers.
 
-pub mod command;
 pub mod detect;
 pub mod error;
 mod escape;
-pub mod line;
+mod inline;
+mod line;
 pub mod reply;
+pub mod request;
+mod resp;
+pub mod table;
 
-pub use command::{Command, Verb};
 pub use detect::Protocol;
-pub use error::SyntaxError;
-pub use line::{Arguments, LineParser, Outcome, Request};
-pub use reply::{ErrorCode, Reply};
+pub use error::{SyntaxError, resolve};
+pub use reply::Encoder;
+pub use request::{Args, OwnedArgs};
+pub use table::{Command, Verb};
 
 /// What a line may hold besides its key and value: verb, spaces, CR. In bytes.
 const LINE_SLACK_BYTES: usize = 1 << 10;
@@ -26,10 +30,18 @@ const LINE_SLACK_BYTES: usize = 1 << 10;
 /// The sizes that a request must keep to, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest key.
+    /// The longest key that a line has room for.
     pub key_bytes: usize,
-    /// The longest value.
+    /// The longest value that a line has room for.
     pub value_bytes: usize,
+    /// The longest word of a RESP request.
+    pub bulk_bytes: usize,
+    /// The longest RESP request, as far as it must be kept because it is not complete.
+    pub request_bytes: usize,
+    /// The most words of a RESP request.
+    pub words: u32,
+    /// Whether the client has still to authenticate, and may send only little.
+    pub is_stranger: bool,
 }
 
 impl Limits {

@@ -18,8 +18,18 @@ const ENFILE: i32 = 23;
 
 struct Listener {
     socket: TcpListener,
+    /// Whether its clients speak RESP from the first byte on, inline commands too.
+    is_redis: bool,
     /// Clients may be waiting; stays until accept has shown that none is.
     ready: bool,
+}
+
+/// A new client.
+pub(crate) struct Accepted {
+    pub(crate) socket: TcpStream,
+    pub(crate) peer: SocketAddr,
+    /// Whether it speaks RESP from the first byte on.
+    pub(crate) is_redis: bool,
 }
 
 /// See the module.
@@ -33,13 +43,19 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Watches the listeners.
-    pub(crate) fn new(sockets: Vec<TcpListener>, registry: &Registry) -> io::Result<Self> {
+    /// Watches the listeners: those of clients of either protocol, then those of Redis clients only.
+    pub(crate) fn new(
+        sockets: Vec<TcpListener>,
+        redis_sockets: Vec<TcpListener>,
+        registry: &Registry,
+    ) -> io::Result<Self> {
         let mut listeners = Vec::new();
-        for (index, mut socket) in sockets.into_iter().enumerate() {
+        let both = sockets.into_iter().map(|socket| (socket, false));
+        let redis = redis_sockets.into_iter().map(|socket| (socket, true));
+        for (index, (mut socket, is_redis)) in both.chain(redis).enumerate() {
             registry.register(&mut socket, Source::Listener(index).token(), Interest::READABLE)?;
             // Clients may have come before it was watched.
-            listeners.push(Listener { socket, ready: true });
+            listeners.push(Listener { socket, is_redis, ready: true });
         }
         let spare = open_spare();
         Ok(Acceptor { listeners, spare, budget: 0, paused_until_ms: None, quiet_until_ms: 0 })
@@ -74,17 +90,18 @@ impl Acceptor {
     }
 
     /// The next client within the budget.
-    pub(crate) fn next(&mut self, now_ms: u64) -> Option<TcpStream> {
+    pub(crate) fn next(&mut self, now_ms: u64) -> Option<Accepted> {
         while self.budget > 0 && self.has_backlog() {
             self.budget -= 1;
             let listener = self.listeners.iter_mut().find(|listener| listener.ready)?;
             match listener.socket.accept() {
-                Ok((socket, _)) => {
+                Ok((socket, peer)) => {
+                    let is_redis = listener.is_redis;
                     if let Err(error) = socket.set_nodelay(true) {
                         tracing::debug!(%error, "a client was gone before it was served");
                         continue;
                     }
-                    return Some(socket);
+                    return Some(Accepted { socket, peer, is_redis });
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => listener.ready = false,
                 Err(error) if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => {
@@ -117,12 +134,17 @@ impl Acceptor {
     }
 
     /// Tells a client that there is no room for it, and closes.
-    pub(crate) fn turn_away(&mut self, mut socket: TcpStream, most: usize, now_ms: u64) {
+    pub(crate) fn turn_away(&mut self, client: Accepted, most: usize, now_ms: u64) {
         if self.may_log(now_ms) {
             tracing::warn!(connections = most, "too many connections: new clients are turned away");
         }
+        let line = if client.is_redis {
+            "-ERR max number of clients reached\r\n".to_owned()
+        } else {
+            format!("ERR too many connections: at most {most} are allowed, try later\n")
+        };
         // It takes this line or it does not: nobody waits for such a client.
-        let _ = writeln!(socket, "ERR too many connections: at most {most} are allowed, try later");
+        let _ = { client.socket }.write_all(line.as_bytes());
     }
 
     fn may_log(&mut self, now_ms: u64) -> bool {

@@ -9,16 +9,41 @@ use tracing::level_filters::LevelFilter;
 use crate::engine::{Durability, Options};
 
 use super::Settings;
-use super::limits::{MAX_WORKERS, MIN_MEMORY_BYTES, MIN_SEGMENT_BYTES, WORKERS};
+use super::keyspace::MAX_DATABASES;
+use super::limits::{DATABASES, MAX_WORKERS, MIN_MEMORY_BYTES, MIN_SEGMENT_BYTES, WORKERS};
 
 /// Chronos: a persistent key-value server.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "chronos", version, about, max_term_width = 100)]
 pub struct Config {
     /// Address and port to listen on; may be given several times. Port 0 takes any free port.
-    /// There is no authentication yet: keep to addresses that only trusted programs reach.
+    /// Clients of the text protocol and of Redis are told apart by their first byte. Without
+    /// --requirepass keep to addresses that only trusted programs reach.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = parse_address)]
     pub listen: Vec<SocketAddr>,
+
+    /// Address and port for Redis clients only, whose inline commands are answered in RESP too, e.g.
+    /// 127.0.0.1:6379; may be given several times.
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+    pub redis_listen: Vec<SocketAddr>,
+
+    /// The password that clients must give with AUTH or HELLO. Other users of this machine can see a
+    /// command line: better set it in the environment.
+    #[arg(long, value_name = "PASSWORD", env = "CHRONOS_PASSWORD", hide_env_values = true)]
+    pub requirepass: Option<String>,
+
+    /// How many databases SELECT knows, 1 to 240.
+    #[arg(long, value_name = "N", default_value_t = DATABASES, value_parser = parse_databases)]
+    pub databases: usize,
+
+    /// Directory that SAVE and BGSAVE put their checkpoint in, on the same file system as the data
+    /// [default: the data directory's name with .checkpoint behind it].
+    #[arg(long, value_name = "DIR")]
+    pub checkpoint_dir: Option<PathBuf>,
+
+    /// Allows DEBUG, which is for tests.
+    #[arg(long)]
+    pub enable_debug_command: bool,
 
     /// Directory of the data; created if it is missing.
     #[arg(long, value_name = "DIR", default_value = "./chronos.db")]
@@ -75,11 +100,25 @@ impl Config {
         }
     }
 
+    /// Where SAVE and BGSAVE put their checkpoint.
+    fn checkpoint_dir(&self) -> PathBuf {
+        let beside_the_data = || {
+            let mut name = self.data_dir.as_os_str().to_owned();
+            name.push(".checkpoint");
+            name.into()
+        };
+        self.checkpoint_dir.clone().unwrap_or_else(beside_the_data)
+    }
+
     /// What the server is set up with.
     pub fn settings(&self) -> Settings {
         Settings {
             workers: self.workers,
             durability: self.durability.into(),
+            databases: self.databases,
+            password: self.requirepass.clone().filter(|password| !password.is_empty()),
+            allows_debug: self.enable_debug_command,
+            checkpoint_dir: self.checkpoint_dir(),
             ..Settings::default()
         }
     }
@@ -131,6 +170,13 @@ fn parse_workers(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count) if (1..=MAX_WORKERS).contains(&count) => Ok(count),
         _ => Err(format!("not a number from 1 to {MAX_WORKERS}")),
+    }
+}
+
+fn parse_databases(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (1..=MAX_DATABASES).contains(&count) => Ok(count),
+        _ => Err(format!("not a number from 1 to {MAX_DATABASES}")),
     }
 }
 

@@ -9,11 +9,13 @@
 use std::io::{self, ErrorKind, Read, Write};
 
 use crate::engine::Seq;
-use crate::parser::{ErrorCode, LineParser, Outcome, Protocol};
+use crate::parser::Protocol;
+use crate::parser::request::{BATCH, Batch, Item, Parser};
 
-use super::dispatch::{Asker, Batch, LIMITS, Next, Services};
+use super::client::{Client, Traits};
+use super::dispatch::{Asker, Next, Services};
 use super::input::Input;
-use super::limits::{COMMANDS_PER_TURN, LOOKAHEAD, OUTPUT_HARD_BYTES};
+use super::limits::{COMMANDS_PER_TURN, OUTPUT_HARD_BYTES};
 use super::outbox::{Flushed, Outbox};
 use super::token::ConnectionId;
 
@@ -48,6 +50,8 @@ impl Flags {
     pub(crate) const ON_FRONTIER: Flags = Flags(1 << 10);
     pub(crate) const ON_WATCH: Flags = Flags(1 << 11);
     pub(crate) const ON_DOOMED: Flags = Flags(1 << 12);
+    /// A request waits for reads that workers do.
+    pub(crate) const AWAITING: Flags = Flags(1 << 13);
 
     /// Whether any of these is set.
     pub(crate) fn has(self, flags: Flags) -> bool {
@@ -80,6 +84,8 @@ pub(crate) enum Turn {
     Full,
     /// The next request waits for the engine.
     Stalled,
+    /// The next request waits for reads that workers do.
+    Awaiting,
     /// It closes when all replies are sent.
     Closing,
     /// Close it now: attack or flood.
@@ -92,8 +98,8 @@ pub(crate) struct Connection<S> {
     pub(crate) socket: S,
     pub(crate) id: ConnectionId,
     pub(crate) flags: Flags,
-    protocol: Option<Protocol>,
-    parser: LineParser,
+    /// Absent until the first byte has told the protocol.
+    parser: Option<Parser>,
     input: Input,
     pub(crate) outbox: Outbox,
     /// When a byte came in last, in milliseconds of the reactor's clock.
@@ -108,8 +114,7 @@ impl<S: Read + Write> Connection<S> {
             socket,
             id,
             flags: Flags::default(),
-            protocol: None,
-            parser: LineParser::default(),
+            parser: None,
             input: Input::default(),
             outbox: Outbox::default(),
             input_ms: now_ms,
@@ -117,9 +122,9 @@ impl<S: Read + Write> Connection<S> {
         }
     }
 
-    /// The protocol spoken, text until the first byte has come.
-    pub(crate) fn protocol(&self) -> Protocol {
-        self.protocol.unwrap_or_default()
+    /// Takes the protocol as given, whatever the first byte will be.
+    pub(crate) fn expect(&mut self, protocol: Protocol) {
+        self.parser = Some(Parser::of(protocol));
     }
 
     /// Whether a turn would do anything now.
@@ -127,7 +132,7 @@ impl<S: Read + Write> Connection<S> {
         if self.flags.has(Flags::LINGERING) {
             return self.flags.has(Flags::READABLE);
         }
-        !self.flags.has(Flags(Flags::CLOSING.0 | Flags::PARKED.0))
+        !self.flags.has(Flags(Flags::CLOSING.0 | Flags::PARKED.0 | Flags::AWAITING.0))
             && self.flags.has(Flags(Flags::UNPARSED.0 | Flags::READABLE.0))
             && self.outbox.has_room()
     }
@@ -135,12 +140,12 @@ impl<S: Read + Write> Connection<S> {
     /// Whether a request has begun to come in and is not complete.
     pub(crate) fn has_partial(&self) -> bool {
         !self.flags.has(Flags(Flags::UNPARSED.0 | Flags::CLOSING.0))
-            && (!self.input.is_empty() || self.parser.is_discarding())
+            && (!self.input.is_empty() || self.is_flooding())
     }
 
     /// Whether it sends a line without end.
     pub(crate) fn is_flooding(&self) -> bool {
-        self.parser.is_discarding()
+        self.parser.as_ref().is_some_and(Parser::is_discarding)
     }
 
     /// Whether more output is queued than any client may leave unread.
@@ -163,19 +168,33 @@ impl<S: Read + Write> Connection<S> {
         scratch: &mut [u8],
         now_ms: u64,
     ) -> io::Result<Turn> {
+        let Some(mut client) = services.clients.take(self.id) else { return Ok(Turn::Abort) };
+        client.served_ms = now_ms;
+        let turn = self.turn_of(&mut client, services, scratch, now_ms);
+        services.clients.put_back(client);
+        turn
+    }
+
+    fn turn_of(
+        &mut self,
+        client: &mut Client,
+        services: &mut Services<'_>,
+        scratch: &mut [u8],
+        now_ms: u64,
+    ) -> io::Result<Turn> {
         if self.flags.has(Flags::UNPARSED) {
-            return Ok(self.execute_input(services));
+            return Ok(self.execute_input(client, services));
         }
         if !self.flags.has(Flags::READABLE) {
             return Ok(Turn::Drained);
         }
         match self.read(scratch)? {
             None => Ok(Turn::Drained),
-            Some(0) => Ok(self.end_of_input(services)),
+            Some(0) => Ok(self.end_of_input(client, services)),
             Some(count) => {
                 services.stats.read_bytes += count as u64;
                 self.input_ms = now_ms;
-                Ok(self.execute_read(&scratch[..count], services))
+                Ok(self.execute_read(&scratch[..count], client, services))
             }
         }
     }
@@ -201,21 +220,26 @@ impl<S: Read + Write> Connection<S> {
         }
     }
 
-    fn execute_read(&mut self, bytes: &[u8], services: &mut Services<'_>) -> Turn {
+    fn execute_read(
+        &mut self,
+        bytes: &[u8],
+        client: &mut Client,
+        services: &mut Services<'_>,
+    ) -> Turn {
         if !self.input.is_empty() {
             self.input.append(bytes);
-            return self.execute_input(services);
+            return self.execute_input(client, services);
         }
-        let (used, turn) = self.execute(bytes, services);
+        let (used, turn) = self.execute(bytes, client, services);
         if used < bytes.len() {
             self.input.append(&bytes[used..]);
         }
         self.end_turn(turn)
     }
 
-    fn execute_input(&mut self, services: &mut Services<'_>) -> Turn {
+    fn execute_input(&mut self, client: &mut Client, services: &mut Services<'_>) -> Turn {
         let mut input = std::mem::take(&mut self.input);
-        let (used, turn) = self.execute(input.bytes(), services);
+        let (used, turn) = self.execute(input.bytes(), client, services);
         input.consume(used);
         self.input = input;
         self.end_turn(turn)
@@ -225,11 +249,12 @@ impl<S: Read + Write> Connection<S> {
         self.outbox.close_mark();
         let left = !self.input.is_empty();
         match turn {
-            Turn::Budget | Turn::Full | Turn::Stalled if left => self.flags.set(Flags::UNPARSED),
+            Turn::Budget | Turn::Full | Turn::Stalled | Turn::Awaiting if left => self.flags.set(Flags::UNPARSED),
             _ => self.flags.clear(Flags::UNPARSED),
         };
         match turn {
             Turn::Stalled => _ = self.flags.set(Flags::PARKED),
+            Turn::Awaiting => _ = self.flags.set(Flags::AWAITING),
             Turn::Closing | Turn::Abort => self.start_closing(),
             _ => {}
         }
@@ -239,61 +264,109 @@ impl<S: Read + Write> Connection<S> {
     /// Executes nothing further; closes once all replies are sent.
     pub(crate) fn start_closing(&mut self) {
         self.flags.set(Flags::CLOSING);
-        self.flags.clear(Flags(Flags::UNPARSED.0 | Flags::PARKED.0));
+        self.flags.clear(Flags(Flags::UNPARSED.0 | Flags::PARKED.0 | Flags::AWAITING.0));
         self.input.clear();
     }
 
     /// Executes requests from the front of `bytes`. Returns how many bytes are done with.
-    fn execute(&mut self, bytes: &[u8], services: &mut Services<'_>) -> (usize, Turn) {
+    fn execute(
+        &mut self,
+        bytes: &[u8],
+        client: &mut Client,
+        services: &mut Services<'_>,
+    ) -> (usize, Turn) {
         let Some(&first) = bytes.first() else { return (0, Turn::Drained) };
-        let protocol = *self.protocol.get_or_insert_with(|| Protocol::detect(first));
-        let mut asker = Asker { connection: self.id, protocol, outbox: &mut self.outbox };
-        if protocol != Protocol::Text {
-            services.reply_error(&mut asker, ErrorCode::Plain, RESP_LATER);
-            return (bytes.len(), Turn::Closing);
+        if self.parser.is_none() {
+            client.protocol = Protocol::detect(first);
+            self.expect(client.protocol);
         }
+        let mut batch = std::mem::take(&mut services.batch);
         let mut used = 0;
-        for _ in 0..COMMANDS_PER_TURN / LOOKAHEAD {
-            let batch = look_ahead(&mut self.parser, &bytes[used..]);
-            services.prefetch(&batch);
-            for outcome in batch.into_iter().flatten() {
-                if !matches!(outcome, Outcome::Partial) && !asker.outbox.has_room() {
-                    self.parser = LineParser::default();
-                    return (used, Turn::Full);
+        let mut turn = Turn::Budget;
+        for _ in 0..COMMANDS_PER_TURN / BATCH {
+            let (count, end) = self.execute_batch(&bytes[used..], &mut batch, client, services);
+            used += count;
+            if let Some(end) = end {
+                turn = end;
+                break;
+            }
+        }
+        services.batch = batch;
+        if matches!(turn, Turn::Closing | Turn::Abort) {
+            used = bytes.len();
+        }
+        (used, turn)
+    }
+
+    /// Parses and executes a few requests. Returns how many bytes are done with, and why there are no
+    /// more if there are none.
+    fn execute_batch(
+        &mut self,
+        bytes: &[u8],
+        batch: &mut Batch,
+        client: &mut Client,
+        services: &mut Services<'_>,
+    ) -> (usize, Option<Turn>) {
+        let limits = Services::limits(client);
+        let Some(parser) = self.parser.as_mut() else { return (0, Some(Turn::Drained)) };
+        batch.parse(parser, bytes, &limits);
+        services.prefetch(batch, bytes, client.db());
+        let mut asker = Asker { client, outbox: &mut self.outbox };
+        let mut used = 0;
+        for item in batch.items() {
+            if !matches!(item, Item::Partial) && !asker.outbox.has_room() {
+                parser.forget();
+                return (used, Some(Turn::Full));
+            }
+            let next = match item {
+                Item::Partial => return (used, Some(Turn::Drained)),
+                Item::Nothing { .. } => Next::Continue,
+                Item::Line { command, words, .. } => {
+                    services.execute(command, batch.words(words, bytes), &mut asker)
                 }
-                match outcome {
-                    Outcome::Partial => return (used, Turn::Drained),
-                    Outcome::Nothing { consumed } => used += consumed,
-                    Outcome::Request { consumed, request } => {
-                        match services.dispatch(&request, &mut asker) {
-                            Next::Continue => used += consumed,
-                            Next::Later => {
-                                self.parser = LineParser::default();
-                                return (used, Turn::Stalled);
-                            }
-                            Next::Close => return (bytes.len(), Turn::Closing),
-                        }
-                    }
-                    Outcome::Invalid { consumed, error } => {
-                        services.reply_error(&mut asker, ErrorCode::Plain, &error.to_string());
-                        used += consumed;
-                    }
-                    Outcome::Attack { .. } => {
-                        services.stats.attacks += 1;
-                        return (bytes.len(), Turn::Abort);
-                    }
-                    Outcome::Flood => return (bytes.len(), Turn::Abort),
+                Item::Array { words, .. } => {
+                    services.execute_words(batch.words(words, bytes), &mut asker)
+                }
+                Item::Invalid { error, .. } => {
+                    services.refuse_line(error, &mut asker);
+                    Next::Continue
+                }
+                Item::Broken { .. }
+                    if limits.is_stranger && asker.client.traits.has(Traits::AUTHENTICATED) =>
+                {
+                    // It was parsed before the client gave its password.
+                    parser.forget();
+                    return (used, None);
+                }
+                Item::Broken { error } => {
+                    services.refuse_bytes(error, &mut asker);
+                    return (used, Some(Turn::Closing));
+                }
+                Item::Attack => {
+                    services.stats.attacks += 1;
+                    return (used, Some(Turn::Abort));
+                }
+                Item::Flood => return (used, Some(Turn::Abort)),
+            };
+            match next {
+                Next::Continue => used += item.consumed(),
+                Next::Close => return (used, Some(Turn::Closing)),
+                Next::Later | Next::Await => {
+                    parser.forget();
+                    let turn = if next == Next::Await { Turn::Awaiting } else { Turn::Stalled };
+                    return (used, Some(turn));
                 }
             }
         }
-        (used, Turn::Budget)
+        (used, None)
     }
 
     /// The client sends no more. A request that it left unfinished is not executed: half a SET would
     /// store half a value.
-    fn end_of_input(&mut self, services: &mut Services<'_>) -> Turn {
+    fn end_of_input(&mut self, client: &mut Client, services: &mut Services<'_>) -> Turn {
         if self.has_partial() {
-            self.refuse(services, "the connection ended inside a request, which was not executed");
+            let line = "ERR the connection ended inside a request, which was not executed";
+            services.reply_error(&mut Asker { client, outbox: &mut self.outbox }, line);
         }
         self.flags.set(Flags::ENDED);
         self.flags.clear(Flags::READABLE);
@@ -301,20 +374,19 @@ impl<S: Read + Write> Connection<S> {
     }
 
     /// Adds an error that is no answer to a request, and closes.
-    pub(crate) fn refuse(&mut self, services: &mut Services<'_>, sentence: &str) {
-        let protocol = self.protocol();
-        let mut asker = Asker { connection: self.id, protocol, outbox: &mut self.outbox };
-        services.reply_error(&mut asker, ErrorCode::Plain, sentence);
+    pub(crate) fn refuse(&mut self, services: &mut Services<'_>, line: &str) {
+        if let Some(mut client) = services.clients.take(self.id) {
+            let mut asker = Asker { client: &mut client, outbox: &mut self.outbox };
+            services.reply_error(&mut asker, line);
+            services.clients.put_back(client);
+        }
         self.start_closing();
     }
 
     /// The log failed: what waits for the frontier never leaves.
-    pub(crate) fn fail(&mut self, services: &mut Services<'_>, sentence: &str) {
+    pub(crate) fn fail(&mut self, services: &mut Services<'_>, line: &str) {
         self.outbox.drop_unreleased();
-        let protocol = self.protocol();
-        let mut asker = Asker { connection: self.id, protocol, outbox: &mut self.outbox };
-        services.reply_error(&mut asker, ErrorCode::IoError, sentence);
-        self.start_closing();
+        self.refuse(services, line);
     }
 
     /// Lets go what the frontier has reached. Returns whether there is something to write.
@@ -337,41 +409,16 @@ impl<S: Read + Write> Connection<S> {
     }
 }
 
-/// Parses a few requests before the first of them is executed, so that what they will touch can be
-/// fetched into the cache meanwhile. Where execution stops before the last of them, a fresh parser
-/// takes up the rest: between requests a parser has nothing to remember.
-fn look_ahead<'a>(parser: &mut LineParser, bytes: &'a [u8]) -> Batch<'a> {
-    let mut batch = [const { None }; LOOKAHEAD];
-    let mut used = 0;
-    for place in &mut batch {
-        let outcome = parser.parse(&bytes[used..], &LIMITS);
-        used += outcome.consumed();
-        let last = outcome.is_last() || used == bytes.len();
-        *place = Some(outcome);
-        if last {
-            break;
-        }
-    }
-    batch
-}
-
-/// What a Redis client is told by this version.
-const RESP_LATER: &str = "this version does not speak RESP yet: send one line of text, e.g. PING";
-
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
     use std::sync::Arc;
 
-    use super::super::info::Identity;
-    use super::super::keyspace::Keyspace;
     use super::super::notify::Notifier;
-    use super::super::stats::Stats;
-    use super::super::workers::Workers;
+    use super::super::Settings;
     use super::*;
     use crate::engine::storage::sim::SimStorage;
     use crate::engine::{Engine, Environment, Options, SystemClock};
-    use crate::parser::Reply;
 
     /// A socket whose reads are scripted; running out of script is `WouldBlock`.
     #[derive(Default)]
@@ -410,16 +457,11 @@ mod tests {
         let (engine, _) = Engine::open(environment, options).unwrap();
         let poll = mio::Poll::new().unwrap();
         let notifier = Arc::new(Notifier::new(poll.registry()).unwrap());
-        let mut services = Services {
-            keyspace: Keyspace::new(&engine),
-            workers: Workers::start(1, notifier).unwrap(),
-            tickets: Vec::new(),
-            stats: Stats::new(1),
-            identity: Identity::default(),
-            durable: 0,
-            shutdown: false,
-        };
+        let settings = Settings { workers: 1, ..Settings::default() };
+        let mut services = Services::new(&engine, &settings, Vec::new(), notifier).unwrap();
         let id = ConnectionId { slot: 0, generation: 0 };
+        let address = "127.0.0.1:1".parse().unwrap();
+        services.add_client(id, address, address);
         test(&mut Connection::new(Script::default(), id, 0), &mut services);
     }
 
@@ -489,7 +531,7 @@ mod tests {
     fn nothing_is_executed_while_the_output_is_full() {
         with_connection(|connection, services| {
             while connection.outbox.has_room() {
-                connection.outbox.push(Protocol::Text, &Reply::Value(&[b'x'; 9999]), 7, 0);
+                connection.outbox.push_bytes(&[b'x'; 9999], 7, 0);
             }
             connection.socket.reads.push_back(Ok(b"PING\n".to_vec()));
             assert_eq!(turn(connection, services), Turn::Full);
@@ -539,7 +581,7 @@ mod tests {
             connection.socket.reads.push_back(Ok(b"\n".to_vec()));
             turn(connection, services);
             assert!(!connection.has_partial());
-            assert_eq!(taken(connection), "TEXT 18\nPING\nReturns PONG.\n");
+            assert_eq!(taken(connection).lines().next(), Some("TEXT 18"));
         });
     }
 

@@ -3,9 +3,15 @@
 use std::fmt::Write;
 
 use crate::engine::{Durability, LevelStats, StallStats, Stats as EngineStats};
-use crate::parser::command::{COMMANDS, find};
+use crate::parser::table::{COMMANDS, find};
 
 use super::stats::Stats;
+
+/// The name that HELLO gives.
+pub(crate) const SERVER_NAME: &str = "redis";
+
+/// The version of Redis whose behaviour clients may expect.
+pub(crate) const REDIS_VERSION: &str = "7.0.15";
 
 /// What the server says about itself that does not change while it runs.
 #[derive(Debug, Clone, Default)]

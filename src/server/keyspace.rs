@@ -1,47 +1,98 @@
-//! What clients call keys and values, told in what the engine calls keys and values.
+//! What clients call databases, keys and values, told in what the engine calls keys and values.
 //!
 //! An engine key is a namespace byte and the client's key; an engine value is a type byte and the
-//! client's bytes. So several databases and typed values can come later without rewriting data. A
-//! type that this version does not know is an error, never a guess.
+//! client's bytes. Which namespace a database has stands in a table that SWAPDB rewrites, as a record
+//! of the engine's own ([`DATABASES_KEY`]). A type that this version does not know is an error, never
+//! a guess.
+//!
+//! A command first looks things up and then stages its writes; [`Keyspace::commit`] applies what is
+//! staged as one batch: all of it, now, or nothing ([`Interrupt::Later`]), and the command is run
+//! again from its beginning. A lookup that needs the disk interrupts the command in the same way: the
+//! read goes to a worker, and its answer is handed in with [`Keyspace::set_fetched`] for the next run,
+//! where it counts only if nothing has changed meanwhile. So every command, a whole transaction too,
+//! happens at one moment, on one thread, and nothing waits.
 //!
 //! One engine session spans all commands of a tick. It holds the memtable's lock, so it is begun by
 //! the first command and must be ended ([`Keyspace::submit`]) before anything that may ask for the
-//! same lock: statistics, compaction, the end of the tick.
+//! same lock: statistics, scans, compaction, the end of the tick.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::engine::{Admission, Engine, Error, Lookup, Seq, Session, Stall};
+use crate::engine::{
+    Admission, Batch, Engine, Error, KeyRange, Lookup, Record, Result as EngineResult, Seq, Session,
+    Stall, TableRead, Value,
+};
+use crate::parser::request::BATCH;
 
-use super::limits::{LOOKAHEAD, SCRATCH_KEEP_BYTES};
+use super::interrupt::{Fault, Interrupt, WRONG_TYPE};
+use super::limits::{SCRATCH_KEEP_BYTES, USER_KEY_BYTES, USER_VALUE_BYTES};
+use super::token::ConnectionId;
+use super::watch::{Watch, Watches};
 
-/// The namespace of database 0.
-const DATABASE_0: u8 = 0;
+/// The most databases there can be; namespaces from here on are the server's own.
+pub(crate) const MAX_DATABASES: usize = 240;
+
+/// Holds the namespace of each database, a byte each; absent, database n has namespace n.
+const DATABASES_KEY: &[u8] = b"\xffdatabases";
 
 /// The type of a plain string.
-const STRING: u8 = 0;
+pub(crate) const STRING: u8 = 0;
 
-/// A stored value is of a type that this version does not know.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct UnknownType(Option<u8>);
+/// A value as it was found.
+#[derive(Debug)]
+pub(crate) struct Found<'a>(Record<'a>);
 
-impl std::fmt::Display for UnknownType {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(byte) => write!(f, "the value is of type {byte}, which this version cannot read"),
-            None => f.write_str("the value has no type, so this server did not write it"),
+impl Found<'_> {
+    /// Its type byte.
+    pub(crate) fn kind(&self) -> Option<u8> {
+        self.0.value.first().copied()
+    }
+
+    /// The client's bytes.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.value.get(1..).unwrap_or_default()
+    }
+
+    /// When it expires, in milliseconds since the Unix epoch, if it does.
+    pub(crate) fn expires_ms(&self) -> Option<u64> {
+        self.0.expires_ms
+    }
+
+    /// Its version.
+    pub(crate) fn version(&self) -> Seq {
+        self.0.version
+    }
+
+    /// The client's bytes if it is a string.
+    ///
+    /// # Errors
+    /// `WRONGTYPE`.
+    pub(crate) fn string(&self) -> Result<&[u8], Fault> {
+        match self.kind() {
+            Some(STRING) => Ok(self.bytes()),
+            _ => Err(Fault::from(WRONG_TYPE)),
         }
     }
 }
 
-/// The client's bytes in an engine value.
-pub(crate) fn decode(stored: &[u8]) -> Result<&[u8], UnknownType> {
+/// The client's bytes in an engine value, if it is a string; else what to answer.
+pub(crate) fn decode(stored: &[u8]) -> Result<&[u8], Fault> {
     match stored {
         [STRING, value @ ..] => Ok(value),
-        other => Err(UnknownType(other.first().copied())),
+        _ => Err(Fault::from(WRONG_TYPE)),
     }
 }
 
-/// What became of a write.
+/// A read that a worker did, for the command that asked for it.
+pub(crate) struct Fetched {
+    pub(crate) key: Vec<u8>,
+    pub(crate) read: TableRead,
+    pub(crate) result: EngineResult<Option<Record<'static>>>,
+}
+
+/// What became of a write that was not staged.
 #[derive(Debug)]
 pub(crate) enum Written {
     /// Applied; durable with this sequence number.
@@ -52,29 +103,103 @@ pub(crate) enum Written {
     Refused(Error),
 }
 
+/// A staged write, for lookups that come after it.
+#[derive(Debug)]
+struct Overlaid {
+    value: Vec<u8>,
+    expires_ms: Option<u64>,
+}
+
+/// What is staged, where later lookups must see it: inside a transaction, mostly.
+#[derive(Debug, Default)]
+struct Overlay {
+    keys: HashMap<Vec<u8>, Option<Overlaid>>,
+    /// Namespaces that were emptied.
+    cleared: Vec<u8>,
+}
+
+/// How much was staged: see [`Keyspace::mark`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    writes: usize,
+    touched: usize,
+}
+
 /// See the module.
 pub(crate) struct Keyspace<'e> {
     engine: &'e Engine,
     session: Option<Session<'e>>,
     key: Vec<u8>,
     value: Vec<u8>,
+    /// The namespace of each database, and of some beyond the last that once were.
+    namespaces: Vec<u8>,
+    databases: usize,
+    staged: Batch,
+    /// The exchanges of databases that are staged.
+    swaps: Vec<(usize, usize)>,
+    overlay: Option<Overlay>,
+    /// Reads that the command cannot go on without.
+    wanted: Vec<(Vec<u8>, TableRead)>,
+    fetched: Vec<Fetched>,
+    /// The newest version that the command has seen.
+    shown: Seq,
+    found: u64,
+    missed: u64,
+    /// Keys and namespaces that the staged writes change, noted while anybody watches.
+    touched: Vec<Touched>,
+    watches: Watches,
     last_seq: Seq,
     has_written: bool,
+    /// Writes since the last checkpoint.
+    pub(crate) changes: u64,
     /// When a write that was told to wait should be tried again, even without a notification.
     retry_after: Option<Duration>,
 }
 
+/// What a staged write changes.
+#[derive(Debug)]
+enum Touched {
+    Key(Vec<u8>),
+    Namespace(u8),
+}
+
 impl<'e> Keyspace<'e> {
-    pub(crate) fn new(engine: &'e Engine) -> Self {
-        Keyspace {
+    /// Databases as the engine has them.
+    ///
+    /// # Errors
+    /// The engine's, or `Corrupt` if the table of namespaces is not one.
+    pub(crate) fn open(engine: &'e Engine, databases: usize) -> EngineResult<Self> {
+        let namespaces = match engine.get(DATABASES_KEY)? {
+            Some(stored) => read_namespaces(&stored, databases)?,
+            None => (0..databases as u8).collect(),
+        };
+        Ok(Keyspace {
             engine,
             session: None,
-            key: vec![DATABASE_0],
+            key: Vec::new(),
             value: Vec::new(),
+            namespaces,
+            databases,
+            staged: Batch::new(),
+            swaps: Vec::new(),
+            overlay: None,
+            wanted: Vec::new(),
+            fetched: Vec::new(),
+            shown: 0,
+            found: 0,
+            missed: 0,
+            touched: Vec::new(),
+            watches: Watches::default(),
             last_seq: 0,
             has_written: false,
+            changes: 0,
             retry_after: None,
-        }
+        })
+    }
+
+    /// How many databases there are.
+    pub(crate) fn databases(&self) -> usize {
+        self.databases
     }
 
     /// The engine, with no session open, so that any of its calls is safe.
@@ -83,35 +208,61 @@ impl<'e> Keyspace<'e> {
         self.engine
     }
 
+    /// The engine keys of a database from `start` on, up to before `end`.
+    pub(crate) fn range(&self, db: usize, start: &[u8], end: Option<&[u8]>) -> KeyRange {
+        let namespace = self.namespace(db);
+        let first = [&[namespace], start].concat();
+        let behind = match end {
+            Some(end) => [&[namespace], end].concat(),
+            None => vec![namespace + 1],
+        };
+        KeyRange::from(first..behind)
+    }
+
+    /// The byte before each key of a database. Databases beyond the last are empty.
+    pub(crate) fn namespace(&self, db: usize) -> u8 {
+        self.namespaces.get(db).copied().unwrap_or(MAX_DATABASES as u8)
+    }
+
+    fn set_key(&mut self, db: usize, key: &[u8]) {
+        let namespace = self.namespace(db);
+        self.key.clear();
+        self.key.push(namespace);
+        self.key.extend_from_slice(key);
+    }
+
     /// Has what lookups of these keys will touch fetched into the cache, all at the same time.
-    pub(crate) fn prefetch<'k>(&mut self, keys: impl Iterator<Item = &'k [u8]>) {
+    pub(crate) fn prefetch<'k>(&mut self, db: usize, keys: impl Iterator<Item = &'k [u8]>) {
         let engine = self.engine;
-        let session = self.session.get_or_insert_with(|| engine.session());
-        let mut places = [None; LOOKAHEAD];
+        let mut places = [None; BATCH];
         for (place, key) in places.iter_mut().zip(keys) {
-            set_key(&mut self.key, key);
+            self.set_key(db, key);
+            let session = self.session.get_or_insert_with(|| engine.session());
             *place = Some(session.prefetch(&self.key));
         }
+        let session = self.session.get_or_insert_with(|| engine.session());
         for place in places.into_iter().flatten() {
             session.prefetch_entry(place);
         }
     }
 
-    /// Looks a key up.
-    pub(crate) fn get(&mut self, key: &[u8]) -> Result<Lookup<'_>, Error> {
-        set_key(&mut self.key, key);
+    /// Looks a key up, past everything staged and fetched: for a command that is one lookup.
+    #[inline]
+    pub(crate) fn get(&mut self, db: usize, key: &[u8]) -> EngineResult<Lookup<'_>> {
+        self.set_key(db, key);
         let engine = self.engine;
         self.session.get_or_insert_with(|| engine.session()).lookup(&self.key)
     }
 
-    /// Stores a value.
-    pub(crate) fn set(&mut self, key: &[u8], value: &[u8]) -> Written {
-        set_key(&mut self.key, key);
+    /// Stores a string at once: for a command that is one write.
+    #[inline]
+    pub(crate) fn set(&mut self, db: usize, key: &[u8], value: &[u8]) -> Written {
+        self.set_key(db, key);
         let engine = self.engine;
         let session = self.session.get_or_insert_with(|| engine.session());
         match session.admit(self.key.len(), value.len() + 1) {
             Admission::Ready => {}
-            Admission::Stalled(stall) => return self.stalled(stall),
+            Admission::Stalled(stall) => return self.stalled(&stall),
             Admission::Refused(error) => return Written::Refused(error),
         }
         self.value.clear();
@@ -119,31 +270,377 @@ impl<'e> Keyspace<'e> {
         self.value.extend_from_slice(value);
         self.last_seq = session.put(&self.key, &self.value);
         self.has_written = true;
+        self.changes += 1;
         if self.value.capacity() > SCRATCH_KEEP_BYTES {
             self.value = Vec::new();
         }
         Written::Done(self.last_seq)
     }
 
-    /// Writes a tombstone.
-    pub(crate) fn delete(&mut self, key: &[u8]) -> Written {
-        set_key(&mut self.key, key);
+    /// Writes a tombstone at once, whether or not the key is there.
+    pub(crate) fn delete_blindly(&mut self, db: usize, key: &[u8]) -> Written {
+        self.set_key(db, key);
         let engine = self.engine;
         let session = self.session.get_or_insert_with(|| engine.session());
         match session.admit(self.key.len(), 0) {
             Admission::Ready => {}
-            Admission::Stalled(stall) => return self.stalled(stall),
+            Admission::Stalled(stall) => return self.stalled(&stall),
             Admission::Refused(error) => return Written::Refused(error),
         }
         self.last_seq = session.delete(&self.key);
         self.has_written = true;
+        self.changes += 1;
         Written::Done(self.last_seq)
     }
 
-    fn stalled(&mut self, stall: Stall) -> Written {
+    // ---- one command at a time ----
+
+    /// Begins a command, with the reads that were done for it.
+    pub(crate) fn begin(&mut self, fetched: Vec<Fetched>) {
+        self.fetched = fetched;
+        self.shown = 0;
+        self.found = 0;
+        self.missed = 0;
+        debug_assert!(self.staged.is_empty() && self.wanted.is_empty());
+    }
+
+    /// From now on, until the command ends, lookups see what is staged.
+    pub(crate) fn see_staged(&mut self) {
+        self.overlay.get_or_insert_default();
+    }
+
+    /// Looks a key up.
+    ///
+    /// # Errors
+    /// [`Interrupt::Later`] if the disk must be read; damage as a fault.
+    pub(crate) fn lookup(
+        &mut self,
+        db: usize,
+        key: &[u8],
+    ) -> Result<Option<Found<'_>>, Interrupt> {
+        self.set_key(db, key);
+        if let Some(overlay) = &self.overlay {
+            let cleared = overlay.cleared.contains(&self.key[0]);
+            match overlay.keys.get(&self.key) {
+                Some(Some(staged)) => {
+                    self.found += 1;
+                    let value = Value::lent(&staged.value);
+                    let (version, expires_ms) = (0, staged.expires_ms);
+                    return Ok(Some(Found(Record { value, version, expires_ms })));
+                }
+                Some(None) => return Ok(None),
+                None if cleared => return Ok(None),
+                None => {}
+            }
+        }
+        let engine = self.engine;
+        let session = self.session.get_or_insert_with(|| engine.session());
+        match session.lookup(&self.key).map_err(|error| Fault::from(&error))? {
+            Lookup::Found(record) => {
+                self.shown = self.shown.max(record.version);
+                self.found += 1;
+                Ok(Some(Found(record)))
+            }
+            Lookup::Missing { seq } => {
+                self.shown = self.shown.max(seq);
+                self.missed += 1;
+                Ok(None)
+            }
+            Lookup::Deferred(read) => {
+                let done = self.fetched.iter().position(|fetched| {
+                    fetched.key == self.key && session.confirms(&fetched.read, &self.key)
+                });
+                let Some(done) = done else {
+                    self.wanted.push((self.key.clone(), read));
+                    return Err(Interrupt::Later);
+                };
+                match &self.fetched[done].result {
+                    Ok(Some(record)) => {
+                        self.found += 1;
+                        Ok(Some(Found(lend(record))))
+                    }
+                    Ok(None) => {
+                        self.missed += 1;
+                        Ok(None)
+                    }
+                    Err(error) => Err(Fault::from(error).into()),
+                }
+            }
+        }
+    }
+
+    /// Looks a string up.
+    ///
+    /// # Errors
+    /// As [`Keyspace::lookup`], and `WRONGTYPE`.
+    pub(crate) fn string(
+        &mut self,
+        db: usize,
+        key: &[u8],
+    ) -> Result<Option<Found<'_>>, Interrupt> {
+        let found = self.lookup(db, key)?;
+        if let Some(found) = &found {
+            found.string()?;
+        }
+        Ok(found)
+    }
+
+    /// Whether a key is there.
+    ///
+    /// # Errors
+    /// As [`Keyspace::lookup`].
+    pub(crate) fn contains(&mut self, db: usize, key: &[u8]) -> Result<bool, Interrupt> {
+        Ok(self.lookup(db, key)?.is_some())
+    }
+
+    /// Asks for all keys at once, so that those on disk are read at the same time. To be called before
+    /// the lookups of a command that has several.
+    ///
+    /// # Errors
+    /// [`Interrupt::Later`] if any needs the disk.
+    pub(crate) fn need<'k>(
+        &mut self,
+        db: usize,
+        keys: impl Iterator<Item = &'k [u8]>,
+    ) -> Result<(), Interrupt> {
+        let (found, missed) = (self.found, self.missed);
+        for key in keys {
+            match self.lookup(db, key) {
+                Ok(_) | Err(Interrupt::Later) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        (self.found, self.missed) = (found, missed);
+        if self.wanted.is_empty() { Ok(()) } else { Err(Interrupt::Later) }
+    }
+
+    /// Stages a string.
+    ///
+    /// # Errors
+    /// What is wrong with its size.
+    pub(crate) fn put(
+        &mut self,
+        db: usize,
+        key: &[u8],
+        value: &[u8],
+        expires_ms: Option<u64>,
+    ) -> Result<(), Fault> {
+        self.put_typed(db, key, STRING, value, expires_ms)
+    }
+
+    /// Stages a value of any type.
+    ///
+    /// # Errors
+    /// What is wrong with its size.
+    pub(crate) fn put_typed(
+        &mut self,
+        db: usize,
+        key: &[u8],
+        kind: u8,
+        value: &[u8],
+        expires_ms: Option<u64>,
+    ) -> Result<(), Fault> {
+        check("key", key.len(), USER_KEY_BYTES)?;
+        check("value", value.len(), USER_VALUE_BYTES)?;
+        self.set_key(db, key);
+        self.value.clear();
+        self.value.push(kind);
+        self.value.extend_from_slice(value);
+        match expires_ms {
+            Some(expires_ms) => self.staged.put_expiring(&self.key, &self.value, expires_ms),
+            None => self.staged.put(&self.key, &self.value),
+        };
+        if let Some(overlay) = &mut self.overlay {
+            let value = self.value.clone();
+            overlay.keys.insert(self.key.clone(), Some(Overlaid { value, expires_ms }));
+        }
+        if self.value.capacity() > SCRATCH_KEEP_BYTES {
+            self.value = Vec::new();
+        }
+        self.touch();
+        Ok(())
+    }
+
+    /// Stages the deletion of a key.
+    pub(crate) fn delete(&mut self, db: usize, key: &[u8]) {
+        self.set_key(db, key);
+        if key.len() > USER_KEY_BYTES {
+            return;
+        }
+        self.staged.delete(&self.key);
+        if let Some(overlay) = &mut self.overlay {
+            overlay.keys.insert(self.key.clone(), None);
+        }
+        self.touch();
+    }
+
+    fn touch(&mut self) {
+        if !self.watches.is_empty() {
+            self.touched.push(Touched::Key(self.key.clone()));
+        }
+    }
+
+    /// Stages the deletion of all keys of a database: one record, however many there are.
+    pub(crate) fn clear(&mut self, db: usize) {
+        let namespace = self.namespace(db);
+        self.staged.delete_range(self.range(db, b"", None));
+        if let Some(overlay) = &mut self.overlay {
+            overlay.keys.retain(|key, _| key[0] != namespace);
+            overlay.cleared.push(namespace);
+        }
+        if !self.watches.is_empty() {
+            self.touched.push(Touched::Namespace(namespace));
+        }
+    }
+
+    /// Stages the exchange of two databases: one record, whatever is in them.
+    pub(crate) fn swap(&mut self, one: usize, other: usize) {
+        // What was staged before is in the old places; the table must be right for what comes.
+        self.namespaces.swap(one, other);
+        self.swaps.push((one, other));
+        self.staged.put(DATABASES_KEY, &self.namespaces);
+    }
+
+    /// Remembers how much is staged.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { writes: self.staged.len(), touched: self.touched.len() }
+    }
+
+    /// Whether nothing was staged since `mark`. A command checks everything before it stages anything,
+    /// so one that fails leaves nothing behind.
+    pub(crate) fn is_unchanged(&self, mark: Mark) -> bool {
+        self.staged.len() == mark.writes && self.touched.len() == mark.touched
+    }
+
+    /// Applies what is staged, as one batch.
+    ///
+    /// # Errors
+    /// [`Interrupt::Later`] if it cannot be now; a fault if it cannot be at all. Nothing of it is
+    /// applied then, and nothing stays staged.
+    pub(crate) fn commit(&mut self) -> Result<(), Interrupt> {
+        if self.staged.is_empty() {
+            self.end();
+            return Ok(());
+        }
+        let engine = self.engine;
+        let session = self.session.get_or_insert_with(|| engine.session());
+        match session.admit_batch(&self.staged) {
+            Admission::Ready => {}
+            Admission::Stalled(stall) => {
+                self.stalled(&stall);
+                return Err(Interrupt::Later);
+            }
+            Admission::Refused(error) => return Err(Fault::from(&error).into()),
+        }
+        self.last_seq = session.write(&self.staged);
+        self.shown = self.shown.max(self.last_seq);
+        self.has_written = true;
+        self.changes += self.staged.len() as u64;
+        for touched in self.touched.drain(..) {
+            match touched {
+                Touched::Key(key) => self.watches.touch(&key),
+                Touched::Namespace(namespace) => self.watches.touch_namespace(namespace),
+            }
+        }
+        for (one, other) in self.swaps.drain(..) {
+            for db in [one, other] {
+                self.watches.touch_swapped(self.namespaces[db]);
+            }
+        }
+        self.end();
+        Ok(())
+    }
+
+    /// Forgets what is staged.
+    pub(crate) fn discard(&mut self) {
+        while let Some((one, other)) = self.swaps.pop() {
+            self.namespaces.swap(one, other);
+        }
+        self.touched.clear();
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.staged.clear();
+        self.overlay = None;
+        self.fetched = Vec::new();
+    }
+
+    /// The reads that the last command was interrupted for.
+    pub(crate) fn take_wanted(&mut self) -> Vec<(Vec<u8>, TableRead)> {
+        std::mem::take(&mut self.wanted)
+    }
+
+    /// The reads that were done for the command so far.
+    pub(crate) fn take_fetched(&mut self) -> Vec<Fetched> {
+        std::mem::take(&mut self.fetched)
+    }
+
+    /// The newest version that the command has seen or made: its reply waits for that.
+    pub(crate) fn shown(&self) -> Seq {
+        self.shown
+    }
+
+    /// The reply tells of this version too.
+    pub(crate) fn show(&mut self, seq: Seq) {
+        self.shown = self.shown.max(seq);
+    }
+
+    /// The wall clock, in milliseconds since the Unix epoch.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.engine.now_ms()
+    }
+
+    /// How many lookups of the command found something, and how many did not.
+    pub(crate) fn hits_and_misses(&self) -> (u64, u64) {
+        (self.found, self.missed)
+    }
+
+    // ---- watched keys ----
+
+    /// Notes that a client watches a key, and what it has seen of it.
+    ///
+    /// # Errors
+    /// As [`Keyspace::lookup`].
+    pub(crate) fn watch(
+        &mut self,
+        client: ConnectionId,
+        db: usize,
+        key: &[u8],
+    ) -> Result<Watch, Interrupt> {
+        let found = self.lookup(db, key)?;
+        let (existed, expires_ms) = (found.is_some(), found.and_then(|found| found.expires_ms()));
+        let watch = Watch { key: self.key.clone(), existed, expires_ms };
+        self.watches.add(client, &watch);
+        Ok(watch)
+    }
+
+    /// Forgets what a client watches.
+    pub(crate) fn unwatch(&mut self, client: ConnectionId, watches: &[Watch]) {
+        self.watches.remove(client, watches);
+    }
+
+    /// The clients whose watched keys were changed since the last call.
+    pub(crate) fn take_disturbed(&mut self) -> Vec<ConnectionId> {
+        self.watches.take_disturbed()
+    }
+
+    /// Whether any key is watched.
+    pub(crate) fn is_watched(&self) -> bool {
+        !self.watches.is_empty()
+    }
+
+    // ---- the tick ----
+
+    fn stalled(&mut self, stall: &Stall) -> Written {
         let earlier = |after: Duration| stall.retry_after.map_or(after, |other| after.min(other));
         self.retry_after = self.retry_after.map(earlier).or(stall.retry_after);
         Written::Stalled
+    }
+
+    /// Asks to be retried after this time at the latest.
+    pub(crate) fn retry_within(&mut self, after: Duration) {
+        self.retry_after = Some(self.retry_after.map_or(after, |other| other.min(after)));
     }
 
     /// When a write that was told to wait since the last call should be tried again at the latest.
@@ -177,22 +674,32 @@ impl<'e> Keyspace<'e> {
     }
 }
 
-/// Puts a client's key behind the namespace byte.
-fn set_key(scratch: &mut Vec<u8>, key: &[u8]) {
-    scratch.truncate(1);
-    scratch.extend_from_slice(key);
+fn lend<'a>(record: &'a Record<'static>) -> Record<'a> {
+    Record {
+        value: Value::lent(&record.value),
+        version: record.version,
+        expires_ms: record.expires_ms,
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_type_is_not_guessed() {
-        assert_eq!(decode(&[STRING]), Ok(&b""[..]));
-        assert_eq!(decode(&[STRING, 7]), Ok(&[7][..]));
-        assert_eq!(decode(&[9, 7]), Err(UnknownType(Some(9))));
-        assert_eq!(decode(&[]), Err(UnknownType(None)));
-        assert!(UnknownType(Some(9)).to_string().contains("type 9"));
+fn check(what: &str, bytes: usize, max: usize) -> Result<(), Fault> {
+    if bytes <= max {
+        return Ok(());
     }
+    Err(Fault::from(format!("ERR the {what} has {bytes} bytes, at most {max} are allowed")))
+}
+
+/// Reads the stored table of namespaces; databases that it does not name get those that are left.
+fn read_namespaces(stored: &[u8], databases: usize) -> EngineResult<Vec<u8>> {
+    let is_table = stored.iter().enumerate().all(|(at, namespace)| {
+        usize::from(*namespace) < MAX_DATABASES && !stored[..at].contains(namespace)
+    });
+    if !is_table {
+        let what = "the table of databases holds a namespace twice, or one that is none";
+        return Err(Error::Failed(what.into()));
+    }
+    let mut namespaces = stored.to_vec();
+    let left = (0..MAX_DATABASES as u8).filter(|namespace| !stored.contains(namespace));
+    namespaces.extend(left.take(databases.saturating_sub(stored.len())));
+    Ok(namespaces)
 }

@@ -16,8 +16,20 @@ pub(crate) const READ_BUFFER_BYTES: usize = 64 << 10;
 /// Requests of one connection that run before it is another one's turn.
 pub(crate) const COMMANDS_PER_TURN: usize = 256;
 
-/// Requests parsed before the first of them is executed; divides [`COMMANDS_PER_TURN`].
-pub(crate) const LOOKAHEAD: usize = 16;
+/// The most words of a request.
+pub(crate) const MAX_WORDS: u32 = 1 << 20;
+
+/// The longest request, as far as it must be kept because it is not complete, in bytes.
+pub(crate) const REQUEST_BYTES: usize = 128 << 20;
+
+/// The longest transaction that may be queued, in bytes.
+pub(crate) const TRANSACTION_BYTES: usize = 64 << 20;
+
+/// Unread messages of channels above which a client is closed, in bytes.
+pub(crate) const MESSAGES_HARD_BYTES: usize = 32 << 20;
+
+/// Databases, unless the configuration says otherwise.
+pub(crate) const DATABASES: usize = 16;
 
 /// Readiness events taken from the system per poll.
 pub(crate) const EVENTS_PER_POLL: usize = 1024;

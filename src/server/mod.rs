@@ -19,19 +19,29 @@ use signal_hook_mio::v1_0::Signals;
 use crate::engine::{Durability, Engine};
 
 mod acceptor;
+mod client;
+mod commands;
 pub mod config;
 mod connection;
 mod dispatch;
+mod effects;
 mod info;
 mod input;
+mod interrupt;
 mod keyspace;
 mod limits;
 mod notify;
 mod outbox;
+mod pubsub;
 mod reactor;
+mod saving;
+mod settings;
+mod slowlog;
 pub mod start;
 mod stats;
 mod token;
+mod values;
+mod watch;
 mod workers;
 
 pub use config::Config;
@@ -74,6 +84,14 @@ pub struct Settings {
     pub durability: Durability,
     /// What all clients together may have in buffers that wait for them, in bytes.
     pub client_buffers_bytes: usize,
+    /// How many databases there are, 1 to 240.
+    pub databases: usize,
+    /// The password that clients must give, if any.
+    pub password: Option<String>,
+    /// Whether DEBUG may be used.
+    pub allows_debug: bool,
+    /// Where SAVE and BGSAVE put their checkpoint.
+    pub checkpoint_dir: std::path::PathBuf,
     /// How long things may take.
     pub timeouts: Timeouts,
 }
@@ -85,6 +103,10 @@ impl Default for Settings {
             workers: limits::WORKERS,
             durability: Durability::default(),
             client_buffers_bytes: limits::CLIENT_BUFFERS_BYTES,
+            databases: limits::DATABASES,
+            password: None,
+            allows_debug: false,
+            checkpoint_dir: "checkpoint".into(),
             timeouts: Timeouts::default(),
         }
     }
@@ -107,8 +129,8 @@ pub enum Error {
     /// The system refuses to report events.
     #[error("cannot wait for events: {0}")]
     Poll(#[source] io::Error),
-    /// The engine failed while the server was stopping.
-    #[error("the data could not be saved: {0}")]
+    /// The engine failed while the server was starting or stopping.
+    #[error("the data cannot be read or saved: {0}")]
     Engine(#[source] crate::engine::Error),
 }
 
@@ -177,35 +199,38 @@ impl<'e> Server<'e> {
     /// Brings an open engine and bound listeners together.
     ///
     /// # Errors
-    /// [`Error::Start`] if the system refuses descriptors or threads.
+    /// [`Error::Start`] if the system refuses descriptors or threads, [`Error::Engine`] if the table of
+    /// databases cannot be read.
     pub fn new(
         engine: &'e Engine,
         listeners: Vec<TcpListener>,
         settings: &Settings,
     ) -> Result<Self, Error> {
-        Self::build(engine, listeners, settings).map_err(Error::Start)
+        Self::with_redis(engine, listeners, Vec::new(), settings)
     }
 
-    fn build(
+    /// The same, with further listeners whose clients speak RESP from the first byte on.
+    ///
+    /// # Errors
+    /// As [`Server::new`].
+    pub fn with_redis(
         engine: &'e Engine,
         listeners: Vec<TcpListener>,
+        redis_listeners: Vec<TcpListener>,
         settings: &Settings,
-    ) -> io::Result<Self> {
-        let poll = Poll::new()?;
-        let notifier = Arc::new(notify::Notifier::new(poll.registry())?);
-        let acceptor = acceptor::Acceptor::new(listeners, poll.registry())?;
-        let addresses = acceptor.addresses()?;
-        let identity =
-            info::Identity { addresses: addresses.clone(), durability: settings.durability };
-        let services = dispatch::Services {
-            keyspace: keyspace::Keyspace::new(engine),
-            workers: workers::Workers::start(settings.workers, Arc::clone(&notifier))?,
-            tickets: Vec::new(),
-            stats: stats::Stats::new(settings.max_connections),
-            identity,
-            durable: 0,
-            shutdown: false,
-        };
+    ) -> Result<Self, Error> {
+        let poll = Poll::new().map_err(Error::Start)?;
+        let notifier = notify::Notifier::new(poll.registry()).map_err(Error::Start)?;
+        let notifier = Arc::new(notifier);
+        let acceptor = acceptor::Acceptor::new(listeners, redis_listeners, poll.registry())
+            .map_err(Error::Start)?;
+        let addresses = acceptor.addresses().map_err(Error::Start)?;
+        let services = dispatch::Services::new(
+            engine,
+            settings,
+            addresses.clone(),
+            Arc::clone(&notifier),
+        )?;
         let listener = Arc::clone(&notifier);
         engine.set_listener(Box::new(move || listener.notify()));
         let reactor = reactor::Reactor::new(

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 
 use crate::engine::Seq;
-use crate::parser::{Protocol, Reply};
+use crate::parser::{Encoder, Protocol};
 
 use super::limits::{
     FIRST_REPLY_ESTIMATE_BYTES, OUTPUT_COMPACT_BYTES, OUTPUT_SOFT_BYTES, PENDING_REPLIES,
@@ -27,12 +27,23 @@ pub(crate) type SlotNumber = u32;
 /// What the answer to a pending reply will be made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pending {
-    /// The value.
+    /// A read: the value.
     Get,
-    /// Whether there is one.
+    /// A read: whether there is one.
     Exists,
-    /// The end of a compaction.
+    /// A worker sends it as it is to be.
+    Work,
+    /// The end of something that the engine does.
+    Finish(Finish),
+}
+
+/// What the engine was asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// A compaction.
     Compact,
+    /// A checkpoint.
+    Save,
 }
 
 /// What became of an attempt to write.
@@ -55,7 +66,10 @@ struct Mark {
 #[derive(Debug)]
 struct Slot {
     pending: Pending,
+    /// The protocol when it was asked for.
+    protocol: Protocol,
     answer: Option<Vec<u8>>,
+    answer_seq: Seq,
     after: Vec<u8>,
     after_seq: Seq,
 }
@@ -86,25 +100,61 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     /// Adds a reply that may leave once `seq` is durable; `durable` is what is now.
-    pub(crate) fn push(&mut self, protocol: Protocol, reply: &Reply<'_>, seq: Seq, durable: Seq) {
+    pub(crate) fn push(
+        &mut self,
+        protocol: Protocol,
+        seq: Seq,
+        durable: Seq,
+        write: impl FnOnce(&mut Encoder<'_>),
+    ) {
+        let mut out = self.take_end();
+        write(&mut Encoder::new(protocol, &mut out));
+        self.put_end(out, seq, durable);
+    }
+
+    /// Adds bytes, for all purposes a reply.
+    pub(crate) fn push_bytes(&mut self, bytes: &[u8], seq: Seq, durable: Seq) {
+        let mut out = self.take_end();
+        out.extend_from_slice(bytes);
+        self.put_end(out, seq, durable);
+    }
+
+    /// Takes the buffer that the next reply is appended to; give it back with [`Outbox::put_end`].
+    #[inline]
+    pub(crate) fn take_end(&mut self) -> Vec<u8> {
         if let Some(slots) = self.slots.as_mut()
             && let Some(slot) = slots.queue.back_mut()
         {
-            let before = slot.after.len();
-            protocol.encode(reply, &mut slot.after);
+            slots.bytes -= slot.after.len();
+            return std::mem::take(&mut slot.after);
+        }
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Gives the buffer back with a reply appended that may leave once `seq` is durable.
+    #[inline]
+    pub(crate) fn put_end(&mut self, out: Vec<u8>, seq: Seq, durable: Seq) {
+        if let Some(slots) = self.slots.as_mut()
+            && let Some(slot) = slots.queue.back_mut()
+        {
+            slots.bytes += out.len();
+            slot.after = out;
             slot.after_seq = slot.after_seq.max(seq);
-            slots.bytes += slot.after.len() - before;
             return;
         }
-        protocol.encode(reply, &mut self.bytes);
-        self.mark_end(seq, durable);
+        let is_longer = out.len() > self.marks.back().map_or(self.released, |mark| mark.end);
+        self.bytes = out;
+        if is_longer {
+            self.mark_end(seq, durable);
+        }
     }
 
     /// Holds a place for a reply that comes later.
-    pub(crate) fn reserve(&mut self, pending: Pending) -> SlotNumber {
+    pub(crate) fn reserve(&mut self, pending: Pending, protocol: Protocol) -> SlotNumber {
         let number = self.next_slot;
         self.next_slot = number.wrapping_add(1);
-        let slot = Slot { pending, answer: None, after: Vec::new(), after_seq: 0 };
+        let (answer, after) = (None, Vec::new());
+        let slot = Slot { pending, protocol, answer, answer_seq: 0, after, after_seq: 0 };
         let slots = self.slots.get_or_insert_with(|| {
             let estimate_bytes = FIRST_REPLY_ESTIMATE_BYTES;
             Box::new(Slots { queue: VecDeque::new(), bytes: 0, estimate_bytes })
@@ -124,29 +174,23 @@ impl Outbox {
         }
     }
 
-    /// What the reply in a slot is to be made from; `None` if nobody waits for it any more.
-    pub(crate) fn pending(&self, number: SlotNumber) -> Option<Pending> {
+    /// What the reply in a slot is to be made from, and its protocol; `None` if nobody waits for it
+    /// any more.
+    pub(crate) fn pending(&self, number: SlotNumber) -> Option<(Pending, Protocol)> {
         let queue = &self.slots.as_ref()?.queue;
         let slot = queue.get(self.index(number, queue.len())?)?;
-        slot.answer.is_none().then_some(slot.pending)
+        slot.answer.is_none().then_some((slot.pending, slot.protocol))
     }
 
-    /// Answers a pending reply. What it shows must be durable.
-    pub(crate) fn answer(
-        &mut self,
-        protocol: Protocol,
-        number: SlotNumber,
-        reply: &Reply<'_>,
-        durable: Seq,
-    ) {
+    /// Answers a pending reply; the answer may leave once `seq` is durable.
+    pub(crate) fn answer(&mut self, number: SlotNumber, answer: Vec<u8>, seq: Seq, durable: Seq) {
         let index = self.index(number, self.pending_count());
         let Some(slots) = self.slots.as_mut() else { return };
         let Some(slot) = index.and_then(|index| slots.queue.get_mut(index)) else { return };
-        let mut bytes = Vec::new();
-        protocol.encode(reply, &mut bytes);
-        slots.bytes += bytes.len();
-        slots.estimate_bytes = bytes.len().max(slots.estimate_bytes - slots.estimate_bytes / 8);
-        slot.answer = Some(bytes);
+        slots.bytes += answer.len();
+        slots.estimate_bytes = answer.len().max(slots.estimate_bytes - slots.estimate_bytes / 8);
+        slot.answer = Some(answer);
+        slot.answer_seq = seq;
         self.join_answered(durable);
         self.close_mark();
     }
@@ -162,7 +206,7 @@ impl Outbox {
                 self.slots = None;
             }
             self.bytes.extend_from_slice(&answer);
-            self.mark_end(0, durable);
+            self.mark_end(slot.answer_seq, durable);
             if !slot.after.is_empty() {
                 self.bytes.extend_from_slice(&slot.after);
                 self.mark_end(slot.after_seq, durable);

@@ -1,6 +1,23 @@
 //! What the server counts. Plain numbers: only the reactor touches them.
 
+use std::collections::HashMap;
 use std::time::Instant;
+
+use crate::parser::{Command, Verb};
+
+/// What became of the calls of one command.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Calls {
+    /// Calls that were executed.
+    pub(crate) calls: u64,
+    /// Calls that were refused before.
+    pub(crate) rejected: u64,
+    /// Calls that ended with an error.
+    pub(crate) failed: u64,
+}
+
+/// More than there are verbs.
+const VERBS: usize = 256;
 
 /// Counters since the start, except where a field says otherwise.
 #[derive(Debug)]
@@ -28,7 +45,14 @@ pub(crate) struct Stats {
     pub(crate) slow_readers: u64,
     /// Connections closed because they spoke HTTP.
     pub(crate) attacks: u64,
+    /// By verb.
+    calls: Box<[Calls]>,
+    /// Error replies by their code.
+    pub(crate) error_codes: HashMap<String, u64>,
 }
+
+/// Codes that are counted one by one: what clients can make up must not fill the memory.
+const COUNTED_CODES: usize = 64;
 
 impl Stats {
     pub(crate) fn new(max_connections: usize) -> Self {
@@ -48,6 +72,65 @@ impl Stats {
             written_bytes: 0,
             slow_readers: 0,
             attacks: 0,
+            calls: vec![Calls::default(); VERBS].into(),
+            error_codes: HashMap::new(),
         }
+    }
+
+    /// A command is executed.
+    #[inline]
+    pub(crate) fn count(&mut self, verb: Verb) {
+        self.commands += 1;
+        if let Some(calls) = self.calls.get_mut(verb as usize) {
+            calls.calls += 1;
+        }
+    }
+
+    /// It was not executed after all, and will be counted again.
+    pub(crate) fn uncount(&mut self, command: Option<&Command>) {
+        self.commands -= 1;
+        if let Some(calls) = command.and_then(|command| self.calls.get_mut(command.verb as usize)) {
+            calls.calls -= 1;
+        }
+    }
+
+    /// It was refused.
+    pub(crate) fn reject(&mut self, verb: Verb) {
+        if let Some(calls) = self.calls.get_mut(verb as usize) {
+            calls.calls -= 1;
+            calls.rejected += 1;
+        }
+    }
+
+    /// It ended with an error.
+    pub(crate) fn fail(&mut self, verb: Verb) {
+        if let Some(calls) = self.calls.get_mut(verb as usize) {
+            calls.failed += 1;
+        }
+    }
+
+    /// The calls of a command.
+    pub(crate) fn calls(&self, verb: Verb) -> Calls {
+        self.calls.get(verb as usize).copied().unwrap_or_default()
+    }
+
+    /// An error reply, by its line.
+    pub(crate) fn count_error(&mut self, line: &str) {
+        self.errors += 1;
+        let code = line.split(' ').next().unwrap_or_default();
+        if let Some(count) = self.error_codes.get_mut(code) {
+            *count += 1;
+        } else if self.error_codes.len() < COUNTED_CODES {
+            self.error_codes.insert(code.to_owned(), 1);
+        }
+    }
+
+    /// CONFIG RESETSTAT: counts from zero again.
+    pub(crate) fn reset(&mut self) {
+        *self = Stats {
+            started: self.started,
+            connections: self.connections,
+            ..Stats::new(self.max_connections)
+        };
     }
 }

@@ -1,38 +1,68 @@
-//! Threads for reads that may wait for the disk, so that the reactor never does.
+//! Threads for what may wait for the disk or take long, so that the reactor never does.
 //!
-//! The queue is bounded: when it is full the asking connection waits unparsed and TCP pushes back.
-//! Answers are collected by the reactor after one notification; an answer for a connection that is
-//! gone finds nobody and is dropped.
+//! Point reads go first, and the queue for them is bounded: when it is full the asking connection
+//! waits unparsed and TCP pushes back. Longer work, scans above all, is done in slices and in turn, so
+//! that a walk over everything keeps nobody from a short one. Answers are collected by the reactor
+//! after one notification; an answer for a connection that is gone finds nobody and is dropped.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::engine::{Error, TableRead, Value};
+use crate::engine::{Error, Record, Seq, TableRead};
 
 use super::limits::WORKER_QUEUE;
 use super::notify::Notifier;
 use super::outbox::SlotNumber;
 use super::token::ConnectionId;
 
-/// A read to be done and who asked for it.
-pub(crate) struct Job {
-    pub(crate) connection: ConnectionId,
-    pub(crate) slot: SlotNumber,
-    pub(crate) read: TableRead,
+/// A reply that a worker has made.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Encoded.
+    pub(crate) bytes: Vec<u8>,
+    /// It may leave once this is durable.
+    pub(crate) seq: Seq,
+    pub(crate) is_error: bool,
 }
 
-/// A read that is done.
-pub(crate) struct Completion {
-    pub(crate) connection: ConnectionId,
-    pub(crate) slot: SlotNumber,
-    pub(crate) result: Result<Option<Value<'static>>, Error>,
+/// Work that ends in a reply.
+pub(crate) trait Work: Send {
+    /// Does a part of it that takes a few milliseconds at most; the reply, once there is one.
+    fn run(&mut self) -> Option<Answer>;
+}
+
+/// Something to be done and who asked for it.
+pub(crate) enum Job {
+    /// A read whose answer fills a slot.
+    Read { connection: ConnectionId, slot: SlotNumber, read: TableRead },
+    /// A read that a command cannot go on without.
+    Fetch { connection: ConnectionId, key: Vec<u8>, read: TableRead },
+    /// Longer work whose answer fills a slot.
+    Work { connection: ConnectionId, slot: SlotNumber, work: Box<dyn Work> },
+}
+
+/// A job that is done.
+pub(crate) enum Completion {
+    Read {
+        connection: ConnectionId,
+        slot: SlotNumber,
+        result: Result<Option<Record<'static>>, Error>,
+    },
+    Fetch {
+        connection: ConnectionId,
+        key: Vec<u8>,
+        read: TableRead,
+        result: Result<Option<Record<'static>>, Error>,
+    },
+    Work { connection: ConnectionId, slot: SlotNumber, answer: Answer },
 }
 
 #[derive(Default)]
 struct Queue {
-    jobs: VecDeque<Job>,
+    reads: VecDeque<Job>,
+    work: VecDeque<Job>,
     stopped: bool,
 }
 
@@ -44,7 +74,7 @@ struct Shared {
     notifier: Arc<Notifier>,
 }
 
-/// A pool of reading threads; they end when it is dropped.
+/// A pool of threads; they end when it is dropped.
 pub(crate) struct Workers {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -68,13 +98,14 @@ impl Workers {
         Ok(Workers { shared, threads })
     }
 
-    /// Queues a job. Returns false, and drops it, if the queue is full.
+    /// Queues a job. Returns false, and drops it, if there are too many of its kind.
     pub(crate) fn submit(&self, job: Job) -> bool {
         let mut queue = lock(&self.shared.queue);
-        if queue.jobs.len() >= WORKER_QUEUE {
+        let kind = if let Job::Work { .. } = job { &mut queue.work } else { &mut queue.reads };
+        if kind.len() >= WORKER_QUEUE {
             return false;
         }
-        queue.jobs.push_back(job);
+        kind.push_back(job);
         drop(queue);
         self.shared.added.notify_one();
         true
@@ -100,10 +131,31 @@ impl Drop for Workers {
 
 impl Shared {
     fn work(&self) {
-        while let Some(Job { connection, slot, read }) = self.next() {
-            let result = read.run().map(|record| record.map(|record| record.value));
-            lock(&self.done).push(Completion { connection, slot, result });
+        while let Some(job) = self.next() {
+            let Some(done) = self.perform(job) else { continue };
+            lock(&self.done).push(done);
             self.notifier.notify();
+        }
+    }
+
+    /// Does a job, or a slice of it and puts the rest back behind the others.
+    fn perform(&self, job: Job) -> Option<Completion> {
+        match job {
+            Job::Read { connection, slot, read } => {
+                let result = read.run();
+                Some(Completion::Read { connection, slot, result })
+            }
+            Job::Fetch { connection, key, read } => {
+                let result = read.run();
+                Some(Completion::Fetch { connection, key, read, result })
+            }
+            Job::Work { connection, slot, mut work } => match work.run() {
+                Some(answer) => Some(Completion::Work { connection, slot, answer }),
+                None => {
+                    lock(&self.queue).work.push_back(Job::Work { connection, slot, work });
+                    None
+                }
+            },
         }
     }
 
@@ -113,7 +165,7 @@ impl Shared {
             if queue.stopped {
                 return None;
             }
-            if let Some(job) = queue.jobs.pop_front() {
+            if let Some(job) = queue.reads.pop_front().or_else(|| queue.work.pop_front()) {
                 return Some(job);
             }
             queue = self.added.wait(queue).unwrap_or_else(PoisonError::into_inner);

@@ -37,6 +37,7 @@ impl Reactor<'_> {
                 Error::Failed(_) => cause.to_string(),
                 other => Error::Failed(other.to_string().into()).to_string(),
             };
+            let sentence = format!("IOERR {sentence}");
             tracing::error!(cause = %sentence, "the log has failed: writes are refused");
             self.failure = Some(sentence);
         }

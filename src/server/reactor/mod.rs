@@ -135,6 +135,7 @@ impl<'e> Reactor<'e> {
             }
             self.retry_parked();
             self.serve_ready();
+            self.deliver_messages();
             self.note_retry();
             self.commit();
             self.release();
@@ -159,6 +160,7 @@ impl<'e> Reactor<'e> {
             other => other?,
         }
         self.now_ms = self.started.elapsed().as_millis() as u64;
+        self.services.tick_ms = self.now_ms;
         Ok(())
     }
 
@@ -255,6 +257,7 @@ impl<'e> Reactor<'e> {
                 continue;
             }
             let mut connection = self.connections.remove(id.slot as usize);
+            self.services.forget_client(id);
             // Closing takes it off the poll anyway; this is for systems where it does not.
             let _ = self.poll.registry().deregister(&mut connection.socket);
             if let Some(buffer) = connection.outbox.take_buffer() {

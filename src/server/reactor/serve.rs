@@ -5,8 +5,12 @@ use std::io;
 
 use super::super::connection::{Flags, Turn};
 use super::super::dispatch::Asker;
-use super::super::limits::MAX_CONNECTIONS;
+use super::super::keyspace::Fetched;
+use super::super::limits::{MAX_CONNECTIONS, MESSAGES_HARD_BYTES};
 use super::super::token::{ConnectionId, Source};
+use super::super::workers::Completion;
+use crate::parser::Protocol;
+use super::super::acceptor::Accepted;
 use super::{Connection, Reactor, as_ms, enlist, find, recycle};
 
 impl Reactor<'_> {
@@ -84,6 +88,7 @@ impl Reactor<'_> {
         self.services.durable = self.engine.durable_seq();
         self.answer_reads();
         self.answer_compactions();
+        self.services.poll_saving();
         self.unpark();
         if self.failure.is_none() && !self.lists.frontier.is_empty() {
             self.look_for_failure();
@@ -94,14 +99,37 @@ impl Reactor<'_> {
         let mut completions = std::mem::take(&mut self.completions);
         self.services.workers.collect(&mut completions);
         for done in completions.drain(..) {
-            let Some(connection) = find(&mut self.connections, done.connection) else { continue };
-            let protocol = connection.protocol();
-            let mut asker =
-                Asker { connection: done.connection, protocol, outbox: &mut connection.outbox };
-            self.services.answer_read(done.slot, &done.result, &mut asker);
-            self.after_answer(done.connection);
+            match done {
+                Completion::Read { connection: id, slot, result } => {
+                    let Some(connection) = find(&mut self.connections, id) else { continue };
+                    self.services.answer_read(slot, &result, &mut connection.outbox);
+                    self.after_answer(id);
+                }
+                Completion::Work { connection: id, slot, answer } => {
+                    let Some(connection) = find(&mut self.connections, id) else { continue };
+                    self.services.answer_work(slot, answer, &mut connection.outbox);
+                    self.after_answer(id);
+                }
+                Completion::Fetch { connection: id, key, read, result } => {
+                    self.take_fetched(id, Fetched { key, read, result });
+                }
+            }
         }
         self.completions = completions;
+    }
+
+    /// A read that a command waits for is done; with the last of them it runs again.
+    fn take_fetched(&mut self, id: ConnectionId, fetched: Fetched) {
+        let Some(client) = self.services.clients.get_mut(id) else { return };
+        client.fetched.push(fetched);
+        client.awaited = client.awaited.saturating_sub(1);
+        if client.awaited > 0 {
+            return;
+        }
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        if connection.flags.clear(Flags::AWAITING) {
+            enlist(&mut self.lists.ready, connection, Flags::ON_READY);
+        }
     }
 
     fn answer_compactions(&mut self) {
@@ -112,10 +140,33 @@ impl Reactor<'_> {
             };
             let id = waiting.connection;
             let Some(connection) = find(&mut self.connections, id) else { continue };
-            let protocol = connection.protocol();
-            let mut asker = Asker { connection: id, protocol, outbox: &mut connection.outbox };
-            self.services.answer_compaction(waiting.slot, &result, &mut asker);
+            let Some(mut client) = self.services.clients.take(id) else { continue };
+            let mut asker = Asker { client: &mut client, outbox: &mut connection.outbox };
+            self.services.answer_ticket(waiting.slot, &result, &mut asker);
+            self.services.clients.put_back(client);
             self.after_answer(id);
+        }
+    }
+
+    /// Puts messages into the outboxes of those that they are for, and closes whom CLIENT KILL names.
+    pub(super) fn deliver_messages(&mut self) {
+        let durable = self.services.durable;
+        for message in std::mem::take(&mut self.services.deliveries) {
+            let Some(connection) = find(&mut self.connections, message.to) else { continue };
+            if connection.flags.has(Flags::CLOSING) {
+                continue;
+            }
+            connection.outbox.push_bytes(&message.bytes, message.seq, durable);
+            connection.outbox.close_mark();
+            let is_full = connection.outbox.queued_bytes() > MESSAGES_HARD_BYTES;
+            if message.is_message && is_full {
+                self.close_slow_reader(message.to);
+            } else {
+                self.enlist_by_state(message.to);
+            }
+        }
+        for id in std::mem::take(&mut self.services.kills) {
+            self.doom(id);
         }
     }
 
@@ -161,12 +212,14 @@ impl Reactor<'_> {
         let most = self.services.stats.max_connections.min(MAX_CONNECTIONS);
         let now_ms = self.now_ms;
         self.acceptor.begin_tick(now_ms);
-        while let Some(mut socket) = self.acceptor.next(now_ms) {
+        while let Some(accepted) = self.acceptor.next(now_ms) {
             if self.connections.len() >= most {
                 self.services.stats.refused += 1;
-                self.acceptor.turn_away(socket, most, now_ms);
+                self.acceptor.turn_away(accepted, most, now_ms);
                 continue;
             }
+            let Accepted { mut socket, peer, is_redis } = accepted;
+            let local = socket.local_addr().unwrap_or(peer);
             let entry = self.connections.vacant_entry();
             let generation = self.next_generation;
             self.next_generation = generation.wrapping_add(1);
@@ -177,7 +230,12 @@ impl Reactor<'_> {
                 tracing::warn!(%error, "a new connection cannot be watched");
                 continue;
             }
-            entry.insert(Connection::new(socket, id, now_ms));
+            let connection = entry.insert(Connection::new(socket, id, now_ms));
+            let client = self.services.add_client(id, peer, local);
+            if is_redis {
+                connection.expect(Protocol::Resp2);
+                client.protocol = Protocol::Resp2;
+            }
             self.services.stats.accepted += 1;
         }
         self.services.stats.connections = self.connections.len();

@@ -59,7 +59,7 @@ impl Reactor<'_> {
         let input_ms = now_ms.saturating_sub(connection.input_ms);
         if connection.has_partial() && input_ms >= as_ms(timeouts.request_stuck) {
             let seconds = timeouts.request_stuck.as_secs();
-            let sentence = format!("the request stood unfinished for {seconds} seconds");
+            let sentence = format!("ERR the request stood unfinished for {seconds} seconds");
             connection.refuse(&mut self.services, &sentence);
             enlist(&mut self.lists.dirty, connection, Flags::ON_DIRTY);
         }

@@ -1,0 +1,231 @@
+//! Requests of either protocol, a few at a time: what the server executes.
+//!
+//! Every argument is a span of the caller's bytes. The spans of all requests of a batch stand in one
+//! list that is used again for the next batch, so that parsing a command allocates nothing. Only an
+//! inline command with escapes in it, which people type and programs do not send, owns its bytes.
+
+use super::error::{ProtocolError, SyntaxError};
+use super::line::LineParser;
+use super::resp::RespParser;
+use super::table::Command;
+use super::{Limits, Protocol};
+
+/// The most requests that are parsed together.
+pub const BATCH: usize = 16;
+
+/// Where an argument stands, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+impl Span {
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        Span { start: start as u32, end: end as u32 }
+    }
+
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        bytes.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+}
+
+/// The words of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Args<'a> {
+    bytes: &'a [u8],
+    spans: &'a [Span],
+}
+
+impl<'a> Args<'a> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// The word at `index`; empty if there is none: the caller has checked the command's arity.
+    #[inline]
+    pub fn at(&self, index: usize) -> &'a [u8] {
+        self.get(index).unwrap_or_default()
+    }
+
+    /// The word at `index`.
+    #[inline]
+    pub fn get(&self, index: usize) -> Option<&'a [u8]> {
+        self.spans.get(index).map(|span| span.of(self.bytes))
+    }
+
+    /// The words from `first` on.
+    #[must_use]
+    pub fn from(&self, first: usize) -> Args<'a> {
+        Args { bytes: self.bytes, spans: self.spans.get(first..).unwrap_or_default() }
+    }
+
+    /// The words in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+        let bytes = self.bytes;
+        self.spans.iter().map(move |span| span.of(bytes))
+    }
+}
+
+/// Words that are kept: a queued command, an inline command with escapes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnedArgs {
+    bytes: Box<[u8]>,
+    spans: Box<[Span]>,
+}
+
+impl OwnedArgs {
+    /// A copy of `words`.
+    pub fn copy<'w>(words: impl Iterator<Item = &'w [u8]>) -> Self {
+        let mut bytes = Vec::new();
+        let mut spans = Vec::new();
+        for word in words {
+            let start = bytes.len();
+            bytes.extend_from_slice(word);
+            spans.push(Span::new(start, bytes.len()));
+        }
+        OwnedArgs { bytes: bytes.into(), spans: spans.into() }
+    }
+
+    /// The words.
+    pub fn args(&self) -> Args<'_> {
+        Args { bytes: &self.bytes, spans: &self.spans }
+    }
+
+    /// Memory held, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.bytes.len() + self.spans.len() * size_of::<Span>()
+    }
+}
+
+/// Where the words of a request stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// In the batch's spans.
+    Lent { first: usize, count: usize },
+    /// Nowhere else.
+    Owned(Box<OwnedArgs>),
+}
+
+/// What the next bytes amount to. `consumed` bytes are done with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// No whole request yet: parse these bytes again with more behind them.
+    Partial,
+    /// Bytes that ask for nothing.
+    Nothing { consumed: usize },
+    /// A request in text, its command found and its arguments counted.
+    Line { consumed: usize, command: &'static Command, words: Words },
+    /// A request in RESP: any words, at least one.
+    Array { consumed: usize, words: Words },
+    /// A line of text that is no request: answer with the error and go on behind it.
+    Invalid { consumed: usize, error: SyntaxError },
+    /// RESP that cannot be gone on with: answer with the error and close.
+    Broken { error: ProtocolError },
+    /// HTTP: execute nothing further, close.
+    Attack,
+    /// A line that was too long does not end: close.
+    Flood,
+}
+
+impl Item {
+    pub(crate) fn consumed(&self) -> usize {
+        match self {
+            Item::Nothing { consumed }
+            | Item::Line { consumed, .. }
+            | Item::Array { consumed, .. }
+            | Item::Invalid { consumed, .. } => *consumed,
+            Item::Partial | Item::Broken { .. } | Item::Attack | Item::Flood => 0,
+        }
+    }
+
+    /// Whether nothing can be parsed behind it for now.
+    fn is_last(&self) -> bool {
+        matches!(self, Item::Partial | Item::Broken { .. } | Item::Attack | Item::Flood)
+    }
+}
+
+/// A connection's parser: of lines or of RESP.
+#[derive(Debug)]
+pub(crate) enum Parser {
+    Line(LineParser),
+    Resp(RespParser),
+}
+
+impl Parser {
+    /// The parser for a protocol.
+    pub(crate) fn of(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Text => Parser::Line(LineParser::default()),
+            Protocol::Resp2 | Protocol::Resp3 => Parser::Resp(RespParser::default()),
+        }
+    }
+
+    /// Forgets how far it had come: the bytes behind the last request are parsed anew.
+    pub(crate) fn forget(&mut self) {
+        match self {
+            Parser::Line(parser) => *parser = LineParser::default(),
+            Parser::Resp(parser) => *parser = RespParser::default(),
+        }
+    }
+
+    /// Whether a request is thrown away for its length.
+    pub(crate) fn is_discarding(&self) -> bool {
+        matches!(self, Parser::Line(parser) if parser.is_discarding())
+    }
+}
+
+/// A few requests that were parsed together, and the memory for the next few.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    items: Vec<Item>,
+    spans: Vec<Span>,
+}
+
+/// Spans kept for reuse.
+const KEPT_SPANS: usize = 4096;
+
+impl Batch {
+    /// Parses requests from the front of `bytes`, until there are enough or nothing more is known.
+    /// Where execution stops before the last of them, the parser must be told with
+    /// [`Parser::forget`]: between requests it has nothing to remember.
+    pub(crate) fn parse(&mut self, parser: &mut Parser, bytes: &[u8], limits: &Limits) {
+        self.items.clear();
+        self.spans.clear();
+        self.spans.shrink_to(KEPT_SPANS);
+        let mut used = 0;
+        while self.items.len() < BATCH {
+            let item = match parser {
+                Parser::Line(parser) => parser.parse(bytes, used, limits, &mut self.spans),
+                Parser::Resp(parser) => parser.parse(bytes, used, limits, &mut self.spans),
+            };
+            used += item.consumed();
+            let last = item.is_last() || used == bytes.len();
+            self.items.push(item);
+            if last {
+                return;
+            }
+        }
+    }
+
+    /// What was parsed.
+    pub(crate) fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// The words of one of the requests, out of the bytes that were parsed.
+    pub(crate) fn words<'a>(&'a self, words: &'a Words, bytes: &'a [u8]) -> Args<'a> {
+        match words {
+            Words::Lent { first, count } => {
+                Args { bytes, spans: self.spans.get(*first..first + count).unwrap_or_default() }
+            }
+            Words::Owned(owned) => owned.args(),
+        }
+    }
+}

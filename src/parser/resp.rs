@@ -1,0 +1,342 @@
+//! RESP requests: arrays of bulk strings, and inline commands, as Redis reads them.
+//!
+//! [`RespParser`] is resumable: of a request that is not complete it remembers the words that are,
+//! so that one that comes in pieces costs O(n) in all. Every length is checked before anything is
+//! reserved for it; what breaks the protocol cannot be resynchronized and ends the connection, with
+//! the error that Redis gives.
+
+use memchr::memchr;
+
+use super::Limits;
+use super::detect::is_http;
+use super::error::ProtocolError;
+use super::inline;
+use super::request::{Item, OwnedArgs, Span, Words};
+
+/// The longest line that stands for a length or an inline command, in bytes.
+const MAX_LINE_BYTES: usize = 64 << 10;
+
+/// What a client that has not authenticated may send: words, and bytes in one.
+const STRANGER_WORDS: u64 = 10;
+const STRANGER_BULK_BYTES: u64 = 16 << 10;
+
+/// The words of an unfinished request.
+#[derive(Debug)]
+struct Progress {
+    /// Words still to come.
+    missing: usize,
+    /// Where the next of them begins, behind the request's start.
+    at: usize,
+    /// Where the words stand, behind the request's start.
+    spans: Vec<Span>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct RespParser {
+    /// Boxed: most connections have none.
+    progress: Option<Box<Progress>>,
+}
+
+/// The outcome of a step: what was read, or that there is not enough.
+enum Step<T> {
+    Done(T),
+    Partial,
+    Broken(ProtocolError),
+}
+
+impl RespParser {
+    /// Parses one request at `used` in `bytes`; its words are added to `spans`.
+    pub(crate) fn parse(
+        &mut self,
+        bytes: &[u8],
+        used: usize,
+        limits: &Limits,
+        spans: &mut Vec<Span>,
+    ) -> Item {
+        let first = spans.len();
+        let (mut missing, mut at) = match self.progress.take() {
+            Some(progress) => {
+                let moved = progress.spans.iter();
+                let used = used as u32;
+                spans.extend(moved.map(|s| Span { start: s.start + used, end: s.end + used }));
+                (progress.missing, used as usize + progress.at)
+            }
+            None => match begin(bytes, used, limits) {
+                Step::Done(Begun::Array { words: 0, at }) => {
+                    return Item::Nothing { consumed: at - used };
+                }
+                Step::Done(Begun::Array { words, at }) => (words, at),
+                Step::Done(Begun::Inline(item)) => return item,
+                Step::Partial => return Item::Partial,
+                Step::Broken(error) => return Item::Broken { error },
+            },
+        };
+        while missing > 0 {
+            match bulk(bytes, at, limits) {
+                Step::Done(span) => {
+                    spans.push(span);
+                    at = span.end as usize + 2;
+                    missing -= 1;
+                }
+                Step::Partial if bytes.len() - used > limits.request_bytes => {
+                    return Item::Broken {
+                        error: ProtocolError::RequestTooLong { max: limits.request_bytes },
+                    };
+                }
+                Step::Partial => {
+                    let used_u32 = used as u32;
+                    let kept = spans.drain(first..);
+                    let spans = kept
+                        .map(|s| Span { start: s.start - used_u32, end: s.end - used_u32 })
+                        .collect();
+                    self.progress = Some(Box::new(Progress { missing, at: at - used, spans }));
+                    return Item::Partial;
+                }
+                Step::Broken(error) => return Item::Broken { error },
+            }
+        }
+        let words = Words::Lent { first, count: spans.len() - first };
+        Item::Array { consumed: at - used, words }
+    }
+}
+
+/// How a request begins.
+enum Begun {
+    Array { words: usize, at: usize },
+    Inline(Item),
+}
+
+fn begin(bytes: &[u8], used: usize, limits: &Limits) -> Step<Begun> {
+    let Some(&first) = bytes.get(used) else { return Step::Partial };
+    if first != b'*' {
+        return inline_command(&bytes[used..], limits);
+    }
+    match length(bytes, used + 1, ProtocolError::LongCount) {
+        Step::Done((count, at)) => match count {
+            Some(count) if count > i64::from(limits.words) => {
+                Step::Broken(ProtocolError::InvalidCount)
+            }
+            Some(count) if limits.is_stranger && count > STRANGER_WORDS as i64 => {
+                Step::Broken(ProtocolError::StrangerCount)
+            }
+            Some(count) => Step::Done(Begun::Array { words: count.max(0) as usize, at }),
+            None => Step::Broken(ProtocolError::InvalidCount),
+        },
+        Step::Partial => Step::Partial,
+        Step::Broken(error) => Step::Broken(error),
+    }
+}
+
+/// Reads one `$length` and the bytes behind it.
+fn bulk(bytes: &[u8], at: usize, limits: &Limits) -> Step<Span> {
+    let Some(&first) = bytes.get(at) else { return Step::Partial };
+    if first != b'$' {
+        return Step::Broken(ProtocolError::ExpectedBulk { got: first });
+    }
+    let (count, start) = match length(bytes, at + 1, ProtocolError::LongLength) {
+        Step::Done(done) => done,
+        Step::Partial => return Step::Partial,
+        Step::Broken(error) => return Step::Broken(error),
+    };
+    match count.and_then(|count| usize::try_from(count).ok()) {
+        Some(count) if limits.is_stranger && count as u64 > STRANGER_BULK_BYTES => {
+            Step::Broken(ProtocolError::StrangerBulk)
+        }
+        Some(count) if count <= limits.bulk_bytes => {
+            if bytes.len() - start < count + 2 {
+                return Step::Partial;
+            }
+            Step::Done(Span::new(start, start + count))
+        }
+        _ => Step::Broken(ProtocolError::InvalidBulk),
+    }
+}
+
+/// Reads a number up to CR LF, and where the line behind it begins. No number: `None`.
+#[inline]
+fn length(bytes: &[u8], at: usize, too_long: ProtocolError) -> Step<(Option<i64>, usize)> {
+    let rest = &bytes[at..];
+    // Nearly all lengths have a few digits.
+    let mut value: u32 = 0;
+    for (index, &byte) in rest.iter().take(7).enumerate() {
+        if byte == b'\r' {
+            let is_canonical = index == 1 || (index > 1 && rest[0] != b'0');
+            if !is_canonical {
+                break;
+            }
+            if rest.len() < index + 2 {
+                return Step::Partial;
+            }
+            return Step::Done((Some(i64::from(value)), at + index + 2));
+        }
+        if !byte.is_ascii_digit() {
+            break;
+        }
+        value = value * 10 + u32::from(byte - b'0');
+    }
+    match memchr(b'\r', rest) {
+        Some(end) if end + 2 <= rest.len() => {
+            Step::Done((parse_length(&rest[..end]), at + end + 2))
+        }
+        Some(_) => Step::Partial,
+        None if rest.len() > MAX_LINE_BYTES => Step::Broken(too_long),
+        None => Step::Partial,
+    }
+}
+
+/// A number written in the one way that there is.
+fn parse_length(digits: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(digits).ok()?;
+    let value: i64 = text.parse().ok()?;
+    (value.to_string() == text).then_some(value)
+}
+
+fn inline_command(bytes: &[u8], limits: &Limits) -> Step<Begun> {
+    let Some(end) = memchr(b'\n', bytes) else {
+        return if bytes.len() > MAX_LINE_BYTES {
+            Step::Broken(ProtocolError::LongInline)
+        } else {
+            Step::Partial
+        };
+    };
+    let line = &bytes[..end];
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let consumed = end + 1;
+    if is_http(line) {
+        return Step::Done(Begun::Inline(Item::Attack));
+    }
+    if line.len() > MAX_LINE_BYTES {
+        return Step::Broken(ProtocolError::LongInline);
+    }
+    let Ok(words) = inline::split(line) else {
+        return Step::Broken(ProtocolError::UnbalancedQuotes);
+    };
+    if words.is_empty() {
+        return Step::Done(Begun::Inline(Item::Nothing { consumed }));
+    }
+    debug_assert!(words.len() <= limits.words as usize);
+    let owned = OwnedArgs::copy(words.iter().map(AsRef::as_ref));
+    let words = Words::Owned(Box::new(owned));
+    Step::Done(Begun::Inline(Item::Array { consumed, words }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::request::{Batch, Parser};
+    use super::super::{Limits, Protocol};
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        key_bytes: 100,
+        value_bytes: 1000,
+        bulk_bytes: 1000,
+        request_bytes: 5000,
+        words: 20,
+        is_stranger: false,
+    };
+
+    /// All requests in `bytes`, delivered in pieces that end at the cuts, and the error at the end.
+    fn all(bytes: &[u8], cuts: &[usize]) -> (Vec<Vec<Vec<u8>>>, Option<ProtocolError>) {
+        let mut parser = Parser::of(Protocol::Resp2);
+        let mut batch = Batch::default();
+        let (mut requests, mut used) = (Vec::new(), 0);
+        for &cut in cuts.iter().chain([&bytes.len()]) {
+            while used < cut {
+                let input = &bytes[used..cut];
+                batch.parse(&mut parser, input, &LIMITS);
+                let mut partial = false;
+                for item in batch.items() {
+                    match item {
+                        Item::Array { words, .. } => {
+                            let words = batch.words(words, input);
+                            requests.push(words.iter().map(<[u8]>::to_vec).collect());
+                        }
+                        Item::Broken { error } => return (requests, Some(*error)),
+                        Item::Partial => partial = true,
+                        Item::Nothing { .. } => {}
+                        other => panic!("{other:?}"),
+                    }
+                    used += item.consumed();
+                }
+                if partial {
+                    break;
+                }
+            }
+        }
+        (requests, None)
+    }
+
+    fn error(bytes: &[u8]) -> String {
+        all(bytes, &[]).1.map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn any_split_gives_the_same_requests() {
+        let bytes = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*0\r\n*-1\r\nPING \"a b\"\r\n\r\n*3\r\n$3\r\nSET\r\n$0\r\n\r\n$13\r\n\r\n$5\r\nhello\r\n\r\n*1\r\n$4\r\nPING\r\n";
+        let whole = all(bytes, &[]);
+        assert_eq!(whole.0.len(), 4);
+        assert_eq!(whole.0[1], [&b"PING"[..], b"a b"]);
+        assert_eq!(whole.0[2][2], b"\r\n$5\r\nhello\r\n");
+        for cut in 0..bytes.len() {
+            assert_eq!(all(bytes, &[cut]), whole, "{cut}");
+            for second in cut..bytes.len() {
+                assert_eq!(all(bytes, &[cut, second]), whole, "{cut} {second}");
+            }
+        }
+        let every: Vec<usize> = (0..bytes.len()).collect();
+        assert_eq!(all(bytes, &every), whole);
+    }
+
+    #[test]
+    fn many_requests_take_several_batches() {
+        let bytes = b"*1\r\n$4\r\nPING\r\n".repeat(100);
+        assert_eq!(all(&bytes, &[]).0.len(), 100);
+    }
+
+    #[test]
+    fn what_breaks_the_protocol_is_named_as_in_redis() {
+        for (bytes, expected) in [
+            (&b"*21\r\n"[..], "Protocol error: invalid multibulk length"),
+            (b"*x\r\n", "Protocol error: invalid multibulk length"),
+            (b"*01\r\n$4\r\nPING\r\n", "Protocol error: invalid multibulk length"),
+            (b"*\r\n", "Protocol error: invalid multibulk length"),
+            (b"*1\r\n:4\r\n", "Protocol error: expected '$', got ':'"),
+            (b"*1\r\n$-1\r\n", "Protocol error: invalid bulk length"),
+            (b"*1\r\n$1001\r\n", "Protocol error: invalid bulk length"),
+            (b"*1\r\n$99999999999999999999\r\n", "Protocol error: invalid bulk length"),
+            (b"\"a\r\n", "Protocol error: unbalanced quotes in request"),
+        ] {
+            assert_eq!(error(bytes), expected, "{}", bytes.escape_ascii());
+        }
+        let long = |prefix: &[u8]| [prefix, &[b'1'; MAX_LINE_BYTES + 9]].concat();
+        assert_eq!(error(&long(b"*")), "Protocol error: too big mbulk count string");
+        assert_eq!(error(&long(b"*1\r\n$")), "Protocol error: too big bulk count string");
+        assert_eq!(error(&long(b"")), "Protocol error: too big inline request");
+    }
+
+    #[test]
+    fn a_request_is_bounded_as_a_whole() {
+        let mut bytes = b"*20\r\n".to_vec();
+        for _ in 0..19 {
+            bytes.extend_from_slice(b"$900\r\n");
+            bytes.extend_from_slice(&[b'x'; 902]);
+        }
+        assert!(error(&bytes).starts_with("Protocol error: the request has more than 5000 bytes"));
+    }
+
+    #[test]
+    fn a_stranger_may_send_little() {
+        let limits = Limits { is_stranger: true, bulk_bytes: 1 << 20, ..LIMITS };
+        let broken = |bytes: &[u8]| {
+            let mut batch = Batch::default();
+            batch.parse(&mut Parser::of(Protocol::Resp2), bytes, &limits);
+            match batch.items() {
+                [Item::Broken { error }] => error.to_string(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(broken(b"*11\r\n"), "Protocol error: unauthenticated multibulk length");
+        assert_eq!(broken(b"*1\r\n$16385\r\n"), "Protocol error: unauthenticated bulk length");
+    }
+}

@@ -1,0 +1,208 @@
+//! Commands on one connection: who the client is, what it speaks, which database it uses.
+
+use crate::parser::error::wrong_arity;
+use crate::parser::{Args, Protocol, Verb};
+
+use super::super::client::Traits;
+use super::super::dispatch::Next;
+use super::super::interrupt::{Fault, SYNTAX};
+use super::super::values::integer;
+use super::{Call, Handled, forget_subscriptions, forget_transaction};
+
+pub(super) fn handle(call: &mut Call) -> Handled {
+    match call.command.verb {
+        Verb::Ping => ping(call),
+        Verb::Echo => {
+            call.reply.bulk(call.args.at(0));
+            Ok(())
+        }
+        Verb::Quit => {
+            call.next = Next::Close;
+            call.reply.ok();
+            Ok(())
+        }
+        Verb::Select => select(call),
+        Verb::Auth => auth(call),
+        Verb::Hello => hello(call),
+        Verb::Reset => reset(call),
+        _ => Err("ERR this command is being built".into()),
+    }
+}
+
+fn ping(call: &mut Call) -> Handled {
+    if call.args.len() > 1 {
+        return Err(wrong_arity(call.command).into());
+    }
+    let listens_only =
+        call.client.traits.has(Traits::SUBSCRIBED) && call.client.protocol == Protocol::Resp2;
+    if listens_only {
+        call.reply.array(2);
+        call.reply.bulk(b"pong");
+        call.reply.bulk(call.args.at(0));
+    } else if let Some(word) = call.args.get(0) {
+        call.reply.bulk(word);
+    } else {
+        call.reply.simple("PONG");
+    }
+    Ok(())
+}
+
+fn select(call: &mut Call) -> Handled {
+    let Some(db) = integer::parse(call.args.at(0)) else {
+        return Err("ERR invalid DB index".into());
+    };
+    call.client.db = database(db, call.services.keyspace.databases())?;
+    call.reply.ok();
+    Ok(())
+}
+
+/// The database with this number.
+///
+/// # Errors
+/// There is none.
+pub(super) fn database(number: i64, databases: usize) -> Result<u8, Fault> {
+    let is_one = usize::try_from(number).is_ok_and(|number| number < databases);
+    let number = u8::try_from(number).ok().filter(|_| is_one);
+    number.ok_or_else(|| Fault::from("ERR DB index is out of range"))
+}
+
+fn auth(call: &mut Call) -> Handled {
+    let (user, password) = match call.args.len() {
+        1 => (&b"default"[..], call.args.at(0)),
+        2 => (call.args.at(0), call.args.at(1)),
+        _ => return Err(SYNTAX.into()),
+    };
+    if call.args.len() == 1 && call.services.runtime.password.is_none() {
+        return Err("ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?".into());
+    }
+    authenticate(call, user, password)?;
+    call.reply.ok();
+    Ok(())
+}
+
+fn authenticate(call: &mut Call, user: &[u8], password: &[u8]) -> Result<(), Fault> {
+    let is_right = match &call.services.runtime.password {
+        _ if user != b"default" => false,
+        // As in Redis: without a password every one is right.
+        None => true,
+        Some(right) => is_equal(right.as_bytes(), password),
+    };
+    if !is_right {
+        let line = "WRONGPASS invalid username-password pair or user is disabled.";
+        return Err(Fault::from(line));
+    }
+    call.client.traits.set(Traits::AUTHENTICATED);
+    Ok(())
+}
+
+/// Compares in a time that does not tell where the difference is.
+fn is_equal(one: &[u8], other: &[u8]) -> bool {
+    let differences = one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
+    one.len() == other.len() && differences == 0
+}
+
+/// What HELLO asks for.
+#[derive(Default)]
+struct Hello<'a> {
+    protocol: Option<Protocol>,
+    credentials: Option<(&'a [u8], &'a [u8])>,
+    name: Option<&'a [u8]>,
+}
+
+fn parse_hello(args: Args<'_>) -> Result<Hello<'_>, Fault> {
+    let mut hello = Hello::default();
+    let Some(version) = args.get(0) else { return Ok(hello) };
+    let Some(version) = integer::parse(version) else {
+        return Err(Fault::from("ERR Protocol version is not an integer or out of range"));
+    };
+    hello.protocol = match version {
+        2 => Some(Protocol::Resp2),
+        3 => Some(Protocol::Resp3),
+        _ => return Err(Fault::from("NOPROTO unsupported protocol version")),
+    };
+    let mut at = 1;
+    while at < args.len() {
+        let (option, left) = (args.at(at), args.len() - at - 1);
+        if option.eq_ignore_ascii_case(b"AUTH") && left >= 2 {
+            hello.credentials = Some((args.at(at + 1), args.at(at + 2)));
+            at += 3;
+        } else if option.eq_ignore_ascii_case(b"SETNAME") && left >= 1 {
+            hello.name = Some(args.at(at + 1));
+            at += 2;
+        } else {
+            let option = String::from_utf8_lossy(option);
+            return Err(Fault::from(format!("ERR Syntax error in HELLO option '{option}'")));
+        }
+    }
+    Ok(hello)
+}
+
+fn hello(call: &mut Call) -> Handled {
+    let hello = parse_hello(call.args)?;
+    let name = hello.name.map(client_name).transpose()?;
+    if let Some((user, password)) = hello.credentials {
+        authenticate(call, user, password)?;
+    }
+    if !call.client.traits.has(Traits::AUTHENTICATED) {
+        return Err("NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time".into());
+    }
+    if let Some(name) = name {
+        call.client.names().name = name;
+    }
+    if let Some(protocol) = hello.protocol {
+        call.client.protocol = protocol;
+        call.reply.set_protocol(protocol);
+    }
+    let version = if call.client.protocol == Protocol::Resp3 { 3 } else { 2 };
+    call.reply.map(7);
+    for (field, value) in [
+        ("server", super::super::info::SERVER_NAME),
+        ("version", super::super::info::REDIS_VERSION),
+    ] {
+        call.reply.bulk(field.as_bytes());
+        call.reply.bulk(value.as_bytes());
+    }
+    call.reply.bulk(b"proto");
+    call.reply.integer(version);
+    call.reply.bulk(b"id");
+    call.reply.integer(call.client.number as i64);
+    for (field, value) in [("mode", "standalone"), ("role", "master")] {
+        call.reply.bulk(field.as_bytes());
+        call.reply.bulk(value.as_bytes());
+    }
+    call.reply.bulk(b"modules");
+    call.reply.array(0);
+    Ok(())
+}
+
+/// A name that a client may give itself.
+///
+/// # Errors
+/// It has bytes that would break CLIENT LIST.
+pub(super) fn client_name(name: &[u8]) -> Result<String, Fault> {
+    if !name.iter().all(u8::is_ascii_graphic) {
+        let line = "ERR Client names cannot contain spaces, newlines or special characters.";
+        return Err(Fault::from(line));
+    }
+    Ok(String::from_utf8_lossy(name).into_owned())
+}
+
+fn reset(call: &mut Call) -> Handled {
+    let services = &mut *call.services;
+    forget_transaction(call.client, &mut services.keyspace);
+    forget_subscriptions(call.client, &mut services.pubsub);
+    services.monitors.retain(|&id| id != call.client.id);
+    let is_open = services.runtime.password.is_none();
+    call.client.traits = Traits::default();
+    call.client.traits.put(Traits::AUTHENTICATED, is_open);
+    call.client.db = 0;
+    if let Some(names) = call.client.names.as_mut() {
+        names.name = String::new();
+    }
+    if call.client.protocol == Protocol::Resp3 {
+        call.client.protocol = Protocol::Resp2;
+        call.reply.set_protocol(Protocol::Resp2);
+    }
+    call.reply.simple("RESET");
+    Ok(())
+}

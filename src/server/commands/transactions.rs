@@ -1,0 +1,185 @@
+//! MULTI, EXEC and what belongs to them.
+//!
+//! EXEC runs the queued commands one after the other at one moment, each seeing what those before it
+//! have staged, and commits everything as one batch: one group in the log, durable as a whole or not
+//! there. As in Redis, a command that fails leaves the others in force.
+
+use crate::parser::table::keys_of;
+use crate::parser::{OwnedArgs, Verb};
+
+use super::super::client::{Client, Queued, Traits};
+use super::super::interrupt::Interrupt;
+use super::super::keyspace::Keyspace;
+use super::{Call, Handled};
+
+pub(super) fn handle(call: &mut Call) -> Handled {
+    match call.command.verb {
+        Verb::Multi => multi(call),
+        Verb::Exec => exec(call),
+        Verb::Discard => discard(call),
+        Verb::Watch => watch(call),
+        _ => {
+            unwatch(call.client, &mut call.services.keyspace);
+            call.reply.ok();
+            Ok(())
+        }
+    }
+}
+
+fn multi(call: &mut Call) -> Handled {
+    if call.client.traits.has(Traits::QUEUEING) {
+        return Err("ERR MULTI calls can not be nested".into());
+    }
+    call.client.traits.set(Traits::QUEUEING);
+    call.reply.ok();
+    Ok(())
+}
+
+fn discard(call: &mut Call) -> Handled {
+    if !call.client.traits.has(Traits::QUEUEING) {
+        return Err("ERR DISCARD without MULTI".into());
+    }
+    forget(call.client, &mut call.services.keyspace);
+    call.reply.ok();
+    Ok(())
+}
+
+fn watch(call: &mut Call) -> Handled {
+    if call.client.traits.has(Traits::QUEUEING) {
+        return Err("ERR WATCH inside MULTI is not allowed".into());
+    }
+    let (id, db) = (call.client.id, call.client.db());
+    let keyspace = &mut call.services.keyspace;
+    keyspace.need(db, call.args.iter())?;
+    for key in call.args.iter() {
+        let watch = keyspace.watch(id, db, key)?;
+        let watches = &mut call.client.transaction().watches;
+        if !watches.iter().any(|known| known.key == watch.key) {
+            watches.push(watch);
+        }
+    }
+    call.reply.ok();
+    Ok(())
+}
+
+/// Ends watching.
+fn unwatch(client: &mut Client, keyspace: &mut Keyspace<'_>) {
+    if let Some(transaction) = client.transaction.as_deref_mut() {
+        keyspace.unwatch(client.id, &transaction.watches);
+        transaction.watches = Vec::new();
+    }
+    client.traits.clear(Traits::DISTURBED);
+}
+
+/// Ends a transaction: nothing is queued or watched any more.
+pub(crate) fn forget(client: &mut Client, keyspace: &mut Keyspace<'_>) {
+    unwatch(client, keyspace);
+    client.transaction = None;
+    client.traits.clear(Traits::QUEUEING);
+    client.traits.clear(Traits::SPOILT);
+}
+
+fn exec(call: &mut Call) -> Handled {
+    if !call.client.traits.has(Traits::QUEUEING) {
+        return Err("ERR EXEC without MULTI".into());
+    }
+    if call.client.traits.has(Traits::SPOILT) {
+        forget(call.client, &mut call.services.keyspace);
+        let line = "EXECABORT Transaction discarded because of previous errors.";
+        return Err(line.into());
+    }
+    let now_ms = call.now_ms();
+    let transaction = call.client.transaction.as_deref();
+    let watches = transaction.map_or(&[][..], |transaction| &transaction.watches);
+    let has_expired = watches.iter().any(|watch| watch.expires_ms.is_some_and(|ms| ms <= now_ms));
+    if has_expired || call.client.traits.has(Traits::DISTURBED) {
+        // That a key was changed must be durable before it is told.
+        let keyspace = &mut call.services.keyspace;
+        keyspace.show(keyspace.last_seq());
+        forget(call.client, keyspace);
+        call.reply.null_array();
+        return Ok(());
+    }
+    let transaction = call.client.transaction.take();
+    let (db, traits) = (call.client.db, call.client.traits);
+    call.client.traits.clear(Traits::QUEUEING);
+    call.client.traits.set(Traits::EXECUTING);
+    let queue = transaction.as_deref().map_or(&[][..], |transaction| &transaction.queue);
+    let done = run_all(call, queue).and_then(|()| call.services.keyspace.commit());
+    call.client.traits.clear(Traits::EXECUTING);
+    match done {
+        Err(Interrupt::Later) => {
+            call.client.transaction = transaction;
+            (call.client.db, call.client.traits) = (db, traits);
+            Err(Interrupt::Later)
+        }
+        done => {
+            call.client.transaction = transaction;
+            forget(call.client, &mut call.services.keyspace);
+            done
+        }
+    }
+}
+
+/// Runs the queued commands, staging what they write.
+fn run_all(call: &mut Call, queue: &[Queued]) -> Handled {
+    need_keys(call, queue)?;
+    call.services.keyspace.see_staged();
+    call.reply.array(queue.len());
+    for Queued { command, args } in queue {
+        let (written, mark) = (call.reply.len(), call.services.keyspace.mark());
+        let noted = call.services.effects.len();
+        let mut inner = Call {
+            command,
+            args: args.args(),
+            reply: &mut *call.reply,
+            client: &mut *call.client,
+            services: &mut *call.services,
+            next: call.next,
+        };
+        let handled = super::handle(&mut inner);
+        call.next = inner.next;
+        match handled {
+            Ok(()) => {}
+            Err(Interrupt::Fault(fault)) => {
+                debug_assert!(call.services.keyspace.is_unchanged(mark), "{}", command.name);
+                call.services.effects.truncate(noted);
+                call.services.stats.fail(command.verb);
+                call.services.stats.count_error(fault.line());
+                call.reply.truncate(written);
+                call.reply.error(fault.line());
+            }
+            Err(Interrupt::Later) => return Err(Interrupt::Later),
+            Err(Interrupt::Work(_) | Interrupt::Ticket(..)) => {
+                call.reply.truncate(written);
+                call.reply.error("ERR Command not allowed inside a transaction");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Has all keys read before the first command runs, so that none is run twice for a read.
+fn need_keys(call: &mut Call, queue: &[Queued]) -> Handled {
+    let db = call.client.db();
+    let mut is_lacking = false;
+    for Queued { command, args } in queue {
+        if matches!(command.verb, Verb::Select | Verb::SwapDb) {
+            break;
+        }
+        let argv = argv(command.name, args);
+        let Some(positions) = keys_of(command, &argv) else { continue };
+        let keys = positions.iter().filter_map(|&at| argv.get(at).copied());
+        match call.services.keyspace.need(db, keys) {
+            Ok(()) => {}
+            Err(Interrupt::Later) => is_lacking = true,
+            Err(Interrupt::Fault(_)) => {} // The command itself will tell.
+            Err(other) => return Err(other),
+        }
+    }
+    if is_lacking { Err(Interrupt::Later) } else { Ok(()) }
+}
+
+fn argv<'a>(name: &'a str, args: &'a OwnedArgs) -> Vec<&'a [u8]> {
+    std::iter::once(name.as_bytes()).chain(args.args().iter()).collect()
+}
