@@ -3,7 +3,7 @@
 //! A person at a text connection is told in a sentence; a RESP client gets the words of Redis, since
 //! programs match on them.
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Display};
 
 use super::detect::Protocol;
 use super::escape::Echo;
@@ -121,31 +121,34 @@ pub fn resolve(words: Args<'_>) -> Result<&'static Command, Unresolved> {
 }
 
 impl Unresolved {
-    /// The error line, its code included.
-    pub fn line(self, words: Args<'_>, protocol: Protocol) -> String {
-        let shown = |word: &[u8], bytes: usize| {
-            String::from_utf8_lossy(&word[..word.len().min(bytes)]).into_owned()
-        };
+    /// The error line, its code included; in RESP it repeats the words as they are.
+    pub fn line(self, words: Args<'_>, protocol: Protocol) -> Vec<u8> {
+        // Redis takes words for C strings here, which a zero ends.
+        fn shown(word: &[u8], bytes: usize) -> &[u8] {
+            let end = memchr::memchr(0, word).unwrap_or(word.len());
+            &word[..end.min(bytes)]
+        }
         match self {
-            _ if protocol == Protocol::Text => format!("ERR {}", self.sentence(words)),
+            _ if protocol == Protocol::Text => format!("ERR {}", self.sentence(words)).into_bytes(),
             Unresolved::Command => {
-                let mut repeated = String::new();
+                let mut repeated = Vec::new();
                 for word in words.iter().skip(1) {
                     if repeated.len() >= REPEATED_BYTES {
                         break;
                     }
                     let room = REPEATED_BYTES - repeated.len();
-                    // A String takes every write.
-                    let _ = write!(repeated, "'{}' ", shown(word, room));
+                    repeated.extend_from_slice(&[b"'", shown(word, room), b"' "].concat());
                 }
                 let name = shown(words.at(0), REPEATED_BYTES);
-                format!("ERR unknown command '{name}', with args beginning with: {repeated}")
+                let between = b"', with args beginning with: ";
+                [b"ERR unknown command '", name, between, &repeated].concat()
             }
             Unresolved::Subcommand(command) => {
                 let name = shown(words.at(1), REPEATED_BYTES);
-                format!("ERR unknown subcommand '{name}'. Try {} HELP.", command.name)
+                let behind = format!("'. Try {} HELP.", command.name);
+                [b"ERR unknown subcommand '", name, behind.as_bytes()].concat()
             }
-            Unresolved::Arity(command) => wrong_arity(command),
+            Unresolved::Arity(command) => wrong_arity(command).into_bytes(),
         }
     }
 
@@ -239,7 +242,8 @@ mod tests {
     fn resp_clients_get_the_words_of_redis() {
         let line = |request: &str| {
             let owned = OwnedArgs::copy(request.split(' ').map(str::as_bytes));
-            resolve(owned.args()).unwrap_err().line(owned.args(), Protocol::Resp2)
+            let line = resolve(owned.args()).unwrap_err().line(owned.args(), Protocol::Resp2);
+            String::from_utf8(line).unwrap()
         };
         assert_eq!(
             line("nope a b"),

@@ -33,8 +33,8 @@ fn is_plain(byte: u8) -> bool {
 }
 
 /// Appends a message with its control characters escaped, so that it stays on one line.
-pub(crate) fn push_one_line(message: &str, out: &mut Vec<u8>) {
-    for &byte in message.as_bytes() {
+pub(crate) fn push_one_line(message: &[u8], out: &mut Vec<u8>) {
+    for &byte in message {
         if byte < b' ' || byte == 0x7f {
             const HEX: &[u8; 16] = b"0123456789abcdef";
             let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];

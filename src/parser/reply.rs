@@ -98,9 +98,10 @@ impl<'o> Encoder<'o> {
     }
 
     /// An error: its line, which begins with the code: `ERR no such key`.
-    pub fn error(&mut self, line: &str) {
+    pub fn error(&mut self, line: impl AsRef<[u8]>) {
+        let line = line.as_ref();
         if self.is_text() {
-            if !line.starts_with("ERR ") {
+            if !line.starts_with(b"ERR ") {
                 self.out.extend_from_slice(b"ERR ");
             }
             push_one_line(line, self.out);
@@ -108,7 +109,7 @@ impl<'o> Encoder<'o> {
         } else {
             self.out.push(b'-');
             let is_break = |byte: u8| byte == b'\r' || byte == b'\n';
-            self.out.extend(line.bytes().map(|byte| if is_break(byte) { b' ' } else { byte }));
+            self.out.extend(line.iter().map(|&byte| if is_break(byte) { b' ' } else { byte }));
             self.out.extend_from_slice(b"\r\n");
         }
     }

@@ -200,14 +200,10 @@ impl Services<'_> {
         match resolve(words) {
             Ok(command) => self.execute(command, words.from(1), asker),
             Err(unresolved) => {
-                asker.client.traits.set(if asker.client.traits.has(Traits::QUEUEING) {
-                    Traits::SPOILT
-                } else {
-                    Traits::default()
-                });
-                let protocol = asker.client.protocol;
                 self.begin_answer(asker);
-                self.reply_error(asker, &unresolved.line(words, protocol));
+                let line = unresolved.line(words, asker.client.protocol);
+                let is_exec = words.at(0).eq_ignore_ascii_case(b"EXEC");
+                self.refuse(&line, is_exec, asker);
                 Next::Continue
             }
         }
@@ -215,11 +211,22 @@ impl Services<'_> {
 
     /// Answers a line of text that is no request.
     pub(crate) fn refuse_line(&mut self, error: &SyntaxError, asker: &mut Asker<'_>) {
+        self.begin_answer(asker);
+        self.refuse(format!("ERR {error}").as_bytes(), false, asker);
+    }
+
+    /// Answers a command that is not executed, nor queued: a transaction cannot succeed without it.
+    fn refuse(&mut self, line: &[u8], is_exec: bool, asker: &mut Asker<'_>) {
         if asker.client.traits.has(Traits::QUEUEING) {
             asker.client.traits.set(Traits::SPOILT);
         }
-        self.begin_answer(asker);
-        self.reply_error(asker, &format!("ERR {error}"));
+        if is_exec {
+            commands::forget_transaction(asker.client, &mut self.keyspace);
+            let reason = line.strip_prefix(b"ERR ").unwrap_or(line);
+            let line = [b"EXECABORT Transaction discarded because of: ", reason].concat();
+            return self.reply_error(asker, &line);
+        }
+        self.reply_error(asker, line);
     }
 
     /// Answers bytes that cannot be gone on with.
@@ -311,7 +318,8 @@ impl Services<'_> {
     }
 
     /// Answers with an error.
-    pub(crate) fn reply_error(&mut self, asker: &mut Asker<'_>, line: &str) {
+    pub(crate) fn reply_error(&mut self, asker: &mut Asker<'_>, line: impl AsRef<[u8]>) {
+        let line = line.as_ref();
         self.stats.count_error(line);
         if !self.is_silent(asker.client) {
             self.reply(asker, 0, |reply| reply.error(line));
@@ -341,11 +349,8 @@ impl Services<'_> {
         let traits_before = asker.client.traits;
         self.begin_answer(asker);
         if let Some(line) = self.refusal(command, asker.client) {
-            if asker.client.traits.has(Traits::QUEUEING) {
-                asker.client.traits.set(Traits::SPOILT);
-            }
             self.stats.reject(command.verb);
-            self.reply_error(asker, &line);
+            self.refuse(line.as_bytes(), command.verb == Verb::Exec, asker);
             return Next::Continue;
         }
         if self.must_pause(command, asker.client) {
@@ -528,7 +533,7 @@ impl Services<'_> {
             Interrupt::Fault(fault) => {
                 self.keyspace.take_wanted();
                 self.stats.fail(command.verb);
-                self.stats.count_error(fault.line());
+                self.stats.count_error(fault.line().as_bytes());
                 if !self.is_silent(asker.client) {
                     self.reply(asker, seq, |reply| reply.error(fault.line()));
                 }

@@ -440,7 +440,7 @@ impl<'e> Keyspace<'e> {
         value: &[u8],
         expires_ms: Option<u64>,
     ) -> Result<(), Fault> {
-        check("key", key.len(), USER_KEY_BYTES)?;
+        check_key(key)?;
         check("value", value.len(), USER_VALUE_BYTES)?;
         self.set_key(db, key);
         self.value.clear();
@@ -680,6 +680,14 @@ fn lend<'a>(record: &'a Record<'static>) -> Record<'a> {
         version: record.version,
         expires_ms: record.expires_ms,
     }
+}
+
+/// Whether a key may have its length.
+///
+/// # Errors
+/// It is too long.
+pub(crate) fn check_key(key: &[u8]) -> Result<(), Fault> {
+    check("key", key.len(), USER_KEY_BYTES)
 }
 
 fn check(what: &str, bytes: usize, max: usize) -> Result<(), Fault> {

@@ -115,13 +115,14 @@ impl Stats {
     }
 
     /// An error reply, by its line.
-    pub(crate) fn count_error(&mut self, line: &str) {
+    pub(crate) fn count_error(&mut self, line: &[u8]) {
         self.errors += 1;
-        let code = line.split(' ').next().unwrap_or_default();
-        if let Some(count) = self.error_codes.get_mut(code) {
+        let code = line.split(|&byte| byte == b' ').next().unwrap_or_default();
+        let code = String::from_utf8_lossy(code);
+        if let Some(count) = self.error_codes.get_mut(&*code) {
             *count += 1;
         } else if self.error_codes.len() < COUNTED_CODES {
-            self.error_codes.insert(code.to_owned(), 1);
+            self.error_codes.insert(code.into_owned(), 1);
         }
     }
 

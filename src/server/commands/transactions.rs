@@ -145,7 +145,7 @@ fn run_all(call: &mut Call, queue: &[Queued]) -> Handled {
                 debug_assert!(call.services.keyspace.is_unchanged(mark), "{}", command.name);
                 call.services.effects.truncate(noted);
                 call.services.stats.fail(command.verb);
-                call.services.stats.count_error(fault.line());
+                call.services.stats.count_error(fault.line().as_bytes());
                 call.reply.truncate(written);
                 call.reply.error(fault.line());
             }

@@ -48,10 +48,12 @@ pub(crate) fn resolve_range(start: i64, end: i64, len: usize) -> Range<usize> {
 
 /// As [`resolve_range`], but two ends before the first item both mean the first.
 fn clamp_range(start: i64, end: i64, len: usize) -> Range<usize> {
-    let len = i64::try_from(len).unwrap_or(i64::MAX);
-    let from_end = |index: i64| if index < 0 { (len + index).max(0) } else { index };
-    let (start, end) = (from_end(start), from_end(end).min(len - 1));
-    if start > end { 0..0 } else { start as usize..end as usize + 1 }
+    let index = |given: i64| {
+        let magnitude = usize::try_from(given.unsigned_abs()).unwrap_or(usize::MAX);
+        if given < 0 { len.saturating_sub(magnitude) } else { magnitude }
+    };
+    let (start, end) = (index(start), index(end).saturating_add(1).min(len));
+    if start < end { start..end } else { 0..0 }
 }
 
 /// A bit.
@@ -87,9 +89,9 @@ pub(crate) fn count(value: &[u8], start: i64, end: i64, unit: Unit) -> u64 {
     }
 }
 
-/// The position of the first bit that is `bit`, counted from the value's start, within a range; `None` if
-/// there is none. Without an end, the zeros behind the value count too. The caller answers for a
-/// missing key, of which every bit is 0.
+/// The position, from the value's start, of the first bit in a range that is `bit`; `None` if there
+/// is none. Without an end, the zeros behind the value count too. The caller answers for a missing
+/// key, of which every bit is 0.
 pub(crate) fn position(
     value: &[u8],
     bit: bool,
@@ -193,8 +195,8 @@ fn skip_bytes(bytes: &[u8], byte: u8) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::Random;
     use super::*;
-    use crate::engine::iter::testing::Random;
 
     fn random_bytes(random: &mut Random, longest: u64) -> Vec<u8> {
         // Long runs of equal bytes, so that searches have something to skip.
@@ -272,8 +274,14 @@ mod tests {
         assert_eq!(byte(ones, true, -10, Some(-20)), Some(0));
         assert_eq!(byte(b"\0\x0f", true, -10, Some(-20)), None);
         let bits = |bit, start, end| position(b"\xff\xf0\0", bit, start, Some(end), Unit::Bit);
-        assert_eq!([bits(false, 0, -1), bits(false, 0, 11), bits(false, 0, 12)], [Some(12), None, Some(12)]);
-        assert_eq!([bits(true, 12, -1), bits(true, 3, 3), bits(true, -24, -100)], [None, Some(3), Some(0)]);
+        assert_eq!(
+            [bits(false, 0, -1), bits(false, 0, 11), bits(false, 0, 12)],
+            [Some(12), None, Some(12)]
+        );
+        assert_eq!(
+            [bits(true, 12, -1), bits(true, 3, 3), bits(true, -24, -100)],
+            [None, Some(3), Some(0)]
+        );
         assert_eq!([bits(true, 11, -100), bits(true, i64::MAX, i64::MIN)], [None; 2]);
     }
 
@@ -292,7 +300,11 @@ mod tests {
             let range = clamp_range(start, end, all.len());
             for bit in [false, true] {
                 let expected = range.clone().find(|at| all[*at] == bit).map(|at| at as u64);
-                assert_eq!(position(&value, bit, start, Some(end), Unit::Bit), expected, "{message}");
+                assert_eq!(
+                    position(&value, bit, start, Some(end), Unit::Bit),
+                    expected,
+                    "{message}"
+                );
                 if let Some(expected) = all.iter().position(|other| *other == bit) {
                     let found = position(&value, bit, 0, None, Unit::Byte);
                     assert_eq!(found, Some(expected as u64), "{message}");

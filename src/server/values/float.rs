@@ -77,11 +77,7 @@ fn parse(text: &[u8]) -> Option<Float> {
     if text.len() >= MAX_CHARS {
         return None;
     }
-    let (unsigned, is_negative) = match text {
-        [b'-', rest @ ..] => (rest, true),
-        [b'+', rest @ ..] => (rest, false),
-        rest => (rest, false),
-    };
+    let (unsigned, is_negative) = split_sign(text);
     if unsigned.eq_ignore_ascii_case(b"inf") || unsigned.eq_ignore_ascii_case(b"infinity") {
         return Some(Float::Infinite);
     }
@@ -90,6 +86,17 @@ fn parse(text: &[u8]) -> Option<Float> {
         rest => decimal(rest)?,
     };
     Some(Float::Finite(if is_negative { number.negated() } else { number }))
+}
+
+/// The text behind a sign, and whether that is a minus.
+fn split_sign(text: &[u8]) -> (&[u8], bool) {
+    let unsigned = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+    (unsigned, text.starts_with(b"-"))
+}
+
+/// A length of text, which is far below the limits of both.
+fn signed(len: usize) -> i64 {
+    len.cast_signed() as i64
 }
 
 /// The parts of a number without its sign.
@@ -124,7 +131,7 @@ impl Literal {
         digits.truncate(digits.len() - zeros);
         let leading = digits.iter().take_while(|digit| **digit == b'0').count();
         digits.drain(..leading);
-        let scale = zeros as i64 - fraction.len() as i64;
+        let scale = signed(zeros) - signed(fraction.len());
         Some(Literal { digits, scale, exponent })
     }
 }
@@ -132,16 +139,13 @@ impl Literal {
 /// The exponent that `text` spells, cut off where no number of [`MAX_CHARS`] can tell any more.
 fn parse_exponent(text: &[u8]) -> Option<i64> {
     const ENOUGH: i64 = 1 << 40;
-    let (digits, sign) = match text {
-        [b'-', digits @ ..] => (digits, -1),
-        [b'+', digits @ ..] => (digits, 1),
-        digits => (digits, 1),
-    };
+    let (digits, is_negative) = split_sign(text);
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
     let shifted = |number: i64, digit: &u8| (number * 10 + i64::from(digit - b'0')).min(ENOUGH);
-    Some(sign * digits.iter().fold(0, shifted))
+    let magnitude = digits.iter().fold(0, shifted);
+    Some(if is_negative { -magnitude } else { magnitude })
 }
 
 fn decimal(text: &[u8]) -> Option<Extended> {
@@ -150,7 +154,7 @@ fn decimal(text: &[u8]) -> Option<Extended> {
         return Some(Extended::ZERO);
     }
     let power = scale + exponent;
-    if !TEN_EXPONENTS.contains(&(power + digits.len() as i64)) {
+    if !TEN_EXPONENTS.contains(&(power + signed(digits.len()))) {
         return None;
     }
     let numerator = Big::from_decimal(digits.into_iter());
@@ -169,7 +173,7 @@ fn hexadecimal(text: &[u8]) -> Option<Extended> {
         return Some(Extended::ZERO);
     }
     let power = scale * 4 + exponent;
-    if !TWO_EXPONENTS.contains(&(power + digits.len() as i64 * 4)) {
+    if !TWO_EXPONENTS.contains(&(power + signed(digits.len()) * 4)) {
         return None;
     }
     let value = |digit: u8| char::from(digit).to_digit(16).unwrap_or(0);

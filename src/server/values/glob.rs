@@ -36,16 +36,15 @@ pub(crate) fn matches(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
             // A later start would leave even less text.
             return rest.is_empty();
         };
-        match match_one(rest, byte, nocase) {
-            Some(pattern_behind) => (rest, left) = (pattern_behind, behind),
-            None => {
-                let Some((pattern, tried)) = retry else {
-                    return false;
-                };
-                let start = next_start(pattern, &tried[1..], nocase);
-                (rest, left) = (pattern, start);
-                retry = Some((pattern, start));
-            }
+        if let Some(rest_behind) = match_one(rest, byte, nocase) {
+            (rest, left) = (rest_behind, behind);
+        } else {
+            let Some((pattern, tried)) = retry else {
+                return false;
+            };
+            let start = next_start(pattern, &tried[1..], nocase);
+            (rest, left) = (pattern, start);
+            retry = Some((pattern, start));
         }
     }
 }
@@ -129,8 +128,8 @@ fn is_between(from: u8, to: u8, byte: u8, nocase: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::Random;
     use super::*;
-    use crate::engine::iter::testing::Random;
 
     /// Pattern, text and what redis-server 7.0.15 made of them, in hexadecimal and apart by spaces.
     const MATCHES: &str = include_str!("fixtures/glob.txt");
@@ -148,8 +147,9 @@ mod tests {
                 (0..=text.len()).any(|skipped| naive(behind, &text[skipped..], nocase))
             }
             (_, []) => false,
-            (_, [byte, left @ ..]) => match_one(pattern, *byte, nocase)
-                .is_some_and(|behind| naive(behind, left, nocase)),
+            (_, [byte, left @ ..]) => {
+                match_one(pattern, *byte, nocase).is_some_and(|behind| naive(behind, left, nocase))
+            }
         }
     }
 
@@ -175,7 +175,9 @@ mod tests {
 
     #[test]
     fn the_corners_are_those_of_redis() {
-        assert!(matches(b"", b"", false) && !matches(b"*", b"", false) && !matches(b"", b"a", false));
+        assert!(
+            matches(b"", b"", false) && !matches(b"*", b"", false) && !matches(b"", b"a", false)
+        );
         assert!(matches(b"h[^e]llo", b"hallo", false) && !matches(b"h[^e]llo", b"hello", false));
         assert!(matches(b"a\\", b"a\\", false) && matches(b"\\*", b"*", false));
         assert!(matches(b"[ab", b"b", false) && matches(b"[^", b"x", false));
@@ -197,16 +199,19 @@ mod tests {
         let mut random = Random(7);
         let mut found = 0;
         for _ in 0..200_000 {
-            let pattern = random_bytes(&mut random, b"aabB**?[]^-\\\xe4", 8);
-            let text = random_bytes(&mut random, b"aabB]-\\\xe4", 6);
+            let pattern = random_bytes(&mut random, b"aaaBB***??[]^-\\\xe4", 8);
+            let text = random_bytes(&mut random, b"aaaBB]-\xe4", 4);
             let nocase = random.below(2) == 0;
             let expected = naive(&pattern, &text, nocase);
             let message = format!("{} {}", pattern.escape_ascii(), text.escape_ascii());
             assert_eq!(matches(&pattern, &text, nocase), expected, "{message}");
-            assert!(!expected || nocase || text.starts_with(&literal_prefix(&pattern)), "{message}");
+            assert!(
+                !expected || nocase || text.starts_with(&literal_prefix(&pattern)),
+                "{message}"
+            );
             found += u32::from(expected);
         }
-        assert!(found > 10_000);
+        assert!(found > 5_000);
     }
 
     #[test]

@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn each_integer_has_one_spelling() {
-        let mut numbers = vec![0, 1, -1, 9, 10, -10, i64::MAX, i64::MIN, i64::MAX - 1, i64::MIN + 1];
+        let mut numbers =
+            vec![0, 1, -1, 9, 10, -10, i64::MAX, i64::MIN, i64::MAX - 1, i64::MIN + 1];
         for power in 0..63 {
             numbers.extend([1 << power, -(1 << power), (1 << power) - 1]);
         }

@@ -27,19 +27,19 @@ pub(crate) struct Match {
 pub(crate) struct Lcs<'a> {
     a: &'a [u8],
     b: &'a [u8],
-    /// One row for each byte of `a`, of `row_words` words. A cleared bit j: the common length of `a`
+    /// One row for each byte of `a`, of `row_bytes` bytes. A cleared bit j: the common length of `a`
     /// up to this byte and `b` up to byte j is one more than without the latter.
-    rows: Vec<u64>,
-    row_words: usize,
+    rows: Vec<u8>,
+    row_bytes: usize,
 }
 
 impl<'a> Lcs<'a> {
     /// Compares; time and memory grow with the product of the lengths.
     pub(crate) fn new(a: &'a [u8], b: &'a [u8]) -> Self {
-        let row_words = b.len().div_ceil(64);
-        let places = places(a, b, row_words);
-        let mut rows = Vec::with_capacity(a.len() * row_words);
-        let mut row = vec![u64::MAX; row_words];
+        let row_bytes = b.len().div_ceil(8);
+        let mut row = vec![u64::MAX; row_bytes.div_ceil(8)];
+        let places = places(a, b, row.len());
+        let mut rows = Vec::with_capacity(a.len() * row_bytes + 8);
         for byte in a {
             let mut carry = false;
             for (word, places) in row.iter_mut().zip(&places[usize::from(*byte)]) {
@@ -49,9 +49,14 @@ impl<'a> Lcs<'a> {
                 carry = first || second;
                 *word = sum | (*word & !places);
             }
-            rows.extend_from_slice(&row);
+            // The last word may reach past the row; where `b` is short, that would be most of all.
+            let end = rows.len() + row_bytes;
+            for word in &row {
+                rows.extend_from_slice(&word.to_le_bytes());
+            }
+            rows.truncate(end);
         }
-        Lcs { a, b, rows, row_words }
+        Lcs { a, b, rows, row_bytes }
     }
 
     /// How many bytes the subsequence has.
@@ -89,7 +94,7 @@ impl<'a> Lcs<'a> {
     }
 
     fn grows(&self, i: usize, j: usize) -> bool {
-        self.rows[i * self.row_words + j / 64] >> (j % 64) & 1 == 0
+        self.rows[i * self.row_bytes + j / 8] >> (j % 8) & 1 == 0
     }
 }
 
@@ -110,16 +115,15 @@ fn places(a: &[u8], b: &[u8], row_words: usize) -> Vec<Vec<u64>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::Random;
     use super::*;
-    use crate::engine::iter::testing::Random;
 
     /// Two strings, the length, and the ranges as Redis lists them, apart by spaces.
     const MATCHES: &str = include_str!("fixtures/lcs.txt");
 
     fn listed(matches: &[Match]) -> String {
-        let one = |m: &Match| {
-            format!("{}-{}:{}-{}", m.a.start, m.a.end - 1, m.b.start, m.b.end - 1)
-        };
+        let one =
+            |m: &Match| format!("{}-{}:{}-{}", m.a.start, m.a.end - 1, m.b.start, m.b.end - 1);
         matches.iter().map(one).collect::<Vec<_>>().join(",")
     }
 
@@ -173,13 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_inputs_take_bits_not_words() {
+    fn the_largest_inputs_take_a_byte_a_cell_at_most() {
         let (narrow, wide) = (vec![b'a'; 1], vec![b'a'; MAX_CELLS]);
         assert_eq!(Lcs::new(&narrow, &wide).len(), 1);
-        assert_eq!(Lcs::new(&wide, &narrow).string(), b"a");
+        let lcs = Lcs::new(&wide, &narrow);
+        assert_eq!((lcs.string(), lcs.rows.len()), (b"a".to_vec(), MAX_CELLS));
         let square = vec![b'a'; 4096];
         let lcs = Lcs::new(&square, &square);
         assert_eq!(lcs.matches(1), [Match { a: 0..4096, b: 0..4096 }]);
-        assert_eq!(lcs.rows.len() * 64, MAX_CELLS);
+        assert_eq!(lcs.rows.len() * 8, MAX_CELLS);
     }
 }

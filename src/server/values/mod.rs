@@ -13,3 +13,20 @@ pub(crate) mod integer;
 pub(crate) mod lcs;
 pub(crate) mod payload;
 pub(crate) mod quote;
+
+#[cfg(test)]
+mod testing {
+    //! What the modules' tests share.
+
+    /// A small seeded generator (xorshift); the seed must not be 0.
+    pub(super) struct Random(pub(super) u64);
+
+    impl Random {
+        pub(super) fn below(&mut self, bound: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0 % bound
+        }
+    }
+}

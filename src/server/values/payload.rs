@@ -51,7 +51,10 @@ mod tests {
             assert_eq!(decode(&encode(kind, value)), Ok((kind, value)));
         }
         let bytes = b"CHRONOSV\x01\x00\x05\0\0\0\0\0\0\0venom\x95q\x03\xe7";
-        assert_eq!(encode(0, b"venom").escape_ascii().to_string(), bytes.escape_ascii().to_string());
+        assert_eq!(
+            encode(0, b"venom").escape_ascii().to_string(),
+            bytes.escape_ascii().to_string()
+        );
     }
 
     #[test]

@@ -53,8 +53,8 @@ impl Big {
     }
 
     /// The number times a power of two.
-    pub(super) fn shifted(self, bits: usize) -> Self {
-        let mut limbs = vec![0; bits / 32];
+    pub(super) fn shifted(self, bits: u32) -> Self {
+        let mut limbs = vec![0; bits as usize / 32];
         limbs.extend_from_slice(&self.0);
         let mut shifted = Big(limbs);
         shifted.multiply_add(1 << (bits % 32), 0);
@@ -63,8 +63,8 @@ impl Big {
     }
 
     /// How many bits it has, without leading zeros.
-    pub(super) fn bits(&self) -> usize {
-        self.0.last().map_or(0, |top| self.0.len() * 32 - top.leading_zeros() as usize)
+    pub(super) fn bits(&self) -> u32 {
+        self.0.last().map_or(0, |top| self.0.len() as u32 * 32 - top.leading_zeros())
     }
 
     pub(super) fn is_zero(&self) -> bool {
@@ -73,7 +73,7 @@ impl Big {
 
     /// Takes `other` away as often as it goes, which the caller knows to be less than 2^`bits` times,
     /// at most 64; answers how often.
-    pub(super) fn divide(&mut self, other: &Big, bits: usize) -> u64 {
+    pub(super) fn divide(&mut self, other: &Big, bits: u32) -> u64 {
         let mut divisor = other.clone().shifted(bits);
         let mut quotient = 0;
         for _ in 0..bits {
@@ -189,8 +189,12 @@ mod tests {
     fn division_leaves_a_remainder() {
         let mut rest = big("123456789012345678901234567890");
         assert_eq!(rest.divide(&big("98765432109876543210"), 64), 1_249_999_988);
-        assert_eq!(rest.decimal(), (123_456_789_012_345_678_901_234_567_890_u128
-            - 98_765_432_109_876_543_210 * 1_249_999_988).to_string());
+        assert_eq!(
+            rest.decimal(),
+            (123_456_789_012_345_678_901_234_567_890_u128
+                - 98_765_432_109_876_543_210 * 1_249_999_988)
+                .to_string()
+        );
         let mut rest = big("5");
         assert_eq!((rest.divide(&big("7"), 3), rest.decimal().as_str()), (0, "5"));
         let mut rest = Big::new(u64::MAX).shifted(640);

@@ -8,11 +8,14 @@
 use super::big::Big;
 
 /// The bits of a mantissa.
-const MANTISSA_BITS: usize = 64;
+const MANTISSA_BITS: i32 = 64;
 /// The exponent of the smallest numbers, whose mantissas have leading zeros.
 const MIN_EXPONENT: i32 = -16445;
 /// The exponent of the largest numbers.
 const MAX_EXPONENT: i32 = 16383 - 63;
+
+/// By how many bits [`Extended::plus`] raises a mantissa.
+const ROOM: u32 = 62;
 
 /// What the decimals printed are, and their power of ten.
 const DECIMALS: (usize, u128) = (17, 100_000_000_000_000_000);
@@ -45,13 +48,14 @@ impl Extended {
             return Some(Self::ZERO);
         }
         // Scaled so that the quotient has 65 or 66 bits: the mantissa's, and at least the half.
-        let surplus = numerator.bits() as i32 - denominator.bits() as i32 - MANTISSA_BITS as i32 - 1;
+        let surplus =
+            numerator.bits().cast_signed() - denominator.bits().cast_signed() - MANTISSA_BITS - 1;
         let (mut rest, divisor) = if surplus < 0 {
-            (numerator.shifted(surplus.unsigned_abs() as usize), denominator.clone())
+            (numerator.shifted(surplus.unsigned_abs()), denominator.clone())
         } else {
-            (numerator, denominator.clone().shifted(surplus as usize))
+            (numerator, denominator.clone().shifted(surplus.unsigned_abs()))
         };
-        let high = rest.divide(&divisor.clone().shifted(2), MANTISSA_BITS);
+        let high = rest.divide(&divisor.clone().shifted(2), MANTISSA_BITS.unsigned_abs());
         let low = rest.divide(&divisor, 2);
         let quotient = u128::from(high) << 2 | u128::from(low);
         // A last bit tells what is halfway from what is more.
@@ -64,8 +68,8 @@ impl Extended {
         if mantissa == 0 {
             return Some(Self::ZERO);
         }
-        let bits = (u128::BITS - mantissa.leading_zeros()) as i32;
-        let raised = (exponent + bits - MANTISSA_BITS as i32).max(MIN_EXPONENT);
+        let bits = (u128::BITS - mantissa.leading_zeros()).cast_signed();
+        let raised = (exponent + bits - MANTISSA_BITS).max(MIN_EXPONENT);
         let (mut mantissa, mut exponent) = if raised < exponent {
             (mantissa << (exponent - raised), raised)
         } else {
@@ -84,13 +88,13 @@ impl Extended {
         if self.is_zero() || other.is_zero() {
             return Some(if self.is_zero() { other } else { self });
         }
-        let (large, small) = if self.exponent < other.exponent { (other, self) } else { (self, other) };
+        let (large, small) =
+            if self.exponent < other.exponent { (other, self) } else { (self, other) };
         // The larger one is raised by what a u128 has room for, the sum's carry kept free. What of
         // the smaller one is below its last bit matters only by being there, for it is far below
         // where the sum is rounded.
-        const ROOM: u32 = 62;
         let shift = large.exponent.abs_diff(small.exponent);
-        let exponent = large.exponent - ROOM as i32;
+        let exponent = large.exponent - ROOM.cast_signed();
         let raised = u128::from(large.mantissa) << ROOM;
         let aligned = shift_left_or_right(small.mantissa, ROOM, shift);
         let (is_negative, sum) = if large.is_negative == small.is_negative {
@@ -106,7 +110,7 @@ impl Extended {
     /// With 17 decimals at most, no zeros at their end, and no minus before a mere 0.
     pub(super) fn decimal(self) -> String {
         let (whole, decimals) = if self.exponent >= 0 {
-            (Big::new(self.mantissa).shifted(self.exponent as usize).decimal(), 0)
+            (Big::new(self.mantissa).shifted(self.exponent.unsigned_abs()).decimal(), 0)
         } else {
             let scaled = u128::from(self.mantissa) * DECIMALS.1;
             let scaled = round_off(scaled, self.exponent.unsigned_abs());

@@ -48,8 +48,8 @@ fn text_that_is_no_float_is_refused() {
     let long = [b'1'; MAX_CHARS];
     let refused: [&[u8]; 27] = [
         b"", b" ", b"-", b"+", b".", b"-.", b"e5", b".e5", b"1e", b"1e+", b"1e5x", b"1 ", b" 1",
-        b"\t1", b"1\0", b"--1", b"1.2.3", b"1,5", b"0x", b"0x.", b"0x1p", b"0xg", b"nan", b"nan(1)",
-        b"infinit", b"1_000", &long,
+        b"\t1", b"1\0", b"--1", b"1.2.3", b"1,5", b"0x", b"0x.", b"0x1p", b"0xg", b"nan",
+        b"nan(1)", b"infinit", b"1_000", &long,
     ];
     for text in refused {
         assert_eq!(add(b"0", text), Err(NOT_A_FLOAT), "{}", text.escape_ascii());
@@ -73,7 +73,7 @@ fn no_text_is_expensive() {
     assert_eq!(sum(b"0", smallest.as_bytes()), "0");
     let largest = "9".repeat(4933);
     assert_eq!(sum(b"0", largest.as_bytes()), NOT_A_FLOAT);
-    assert!(sum(b"0", largest[..4932].as_bytes()).len() >= 4932);
+    assert!(sum(b"0", &largest.as_bytes()[..4932]).len() >= 4932);
 }
 
 #[test]
