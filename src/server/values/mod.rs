@@ -1,0 +1,8 @@
+//! What the string commands compute, as functions from bytes to bytes.
+//!
+//! Here stand the rules of Redis's values: what counts as an integer or a float, what a glob
+//! matches, how bits are numbered. No function does I/O or knows the engine, a client or a reply;
+//! where a value or an argument is refused, the error is the line that Redis clients know, without
+//! the leading `-`. The facts were seen on redis-server 7.0.15 and are kept in the tests.
+
+pub(crate) mod integer;
