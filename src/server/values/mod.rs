@@ -6,4 +6,22 @@
 //! the leading `-`. The facts were seen on redis-server 7.0.15 and are kept in the tests.
 
 pub(crate) mod float;
+pub(crate) mod glob;
 pub(crate) mod integer;
+
+#[cfg(test)]
+mod testing {
+    //! What the modules' tests share.
+
+    /// A small seeded generator (xorshift); the seed must not be 0.
+    pub(super) struct Random(pub(super) u64);
+
+    impl Random {
+        pub(super) fn below(&mut self, bound: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0 % bound
+        }
+    }
+}
