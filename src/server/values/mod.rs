@@ -5,6 +5,7 @@
 //! where a value or an argument is refused, the error is the line that Redis clients know, without
 //! the leading `-`. The facts were seen on redis-server 7.0.15 and are kept in the tests.
 
+pub(crate) mod bitfield;
 pub(crate) mod bits;
 pub(crate) mod float;
 pub(crate) mod glob;
