@@ -10,6 +10,7 @@ pub(crate) mod bits;
 pub(crate) mod float;
 pub(crate) mod glob;
 pub(crate) mod integer;
+pub(crate) mod lcs;
 
 #[cfg(test)]
 mod testing {
