@@ -11,6 +11,7 @@ pub(crate) mod float;
 pub(crate) mod glob;
 pub(crate) mod integer;
 pub(crate) mod lcs;
+pub(crate) mod payload;
 
 #[cfg(test)]
 mod testing {
