@@ -12,6 +12,7 @@ pub(crate) mod glob;
 pub(crate) mod integer;
 pub(crate) mod lcs;
 pub(crate) mod payload;
+pub(crate) mod quote;
 
 #[cfg(test)]
 mod testing {
