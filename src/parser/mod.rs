@@ -2,10 +2,10 @@
 //!
 //! [`mod@line`] finds and splits requests of the text protocol, [`inline`] splits Redis's inline
 //! commands, [`detect`] tells the protocols apart, [`reply`] encodes what the server answers for
-//! either of them, [`command`] is the one table of commands. Nothing here knows sockets, the engine or what a command does: limits are passed in,
-//! requests borrow from the caller's bytes, and a caller that has only part of a request calls again
-//! with more. A parser that reads by itself was rejected: it cannot be tested byte by byte, nor
-//! shared between blocking and non-blocking callers.
+//! either of them, [`command`] is the one table of commands. Nothing here knows sockets, the engine
+//! or what a command does: limits are passed in, requests borrow from the caller's bytes, and a
+//! caller that has only part of a request calls again with more. A parser that reads by itself was
+//! rejected: it cannot be tested byte by byte, nor shared between blocking and non-blocking callers.
 
 pub mod command;
 pub mod detect;
