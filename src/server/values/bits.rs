@@ -89,9 +89,9 @@ pub(crate) fn count(value: &[u8], start: i64, end: i64, unit: Unit) -> u64 {
     }
 }
 
-/// The position of the first bit that is `bit`, counted from the value's start, within a range; `None` if
-/// there is none. Without an end, the zeros behind the value count too. The caller answers for a
-/// missing key, of which every bit is 0.
+/// The position, from the value's start, of the first bit in a range that is `bit`; `None` if there
+/// is none. Without an end, the zeros behind the value count too. The caller answers for a missing
+/// key, of which every bit is 0.
 pub(crate) fn position(
     value: &[u8],
     bit: bool,
