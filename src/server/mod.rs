@@ -4,7 +4,8 @@
 //! serves until a signal, SHUTDOWN or a [`Stopper`] ends it. Binding comes before opening the engine,
 //! so that a taken port changes nothing on disk. Inside: `reactor` owns every socket and runs every
 //! command on one thread; `connection`, `outbox` and `input` are the state of a client; `dispatch` is
-//! where parser and engine meet; `workers` do reads that may wait for the disk.
+//! where parser and engine meet; `workers` do reads that may wait for the disk; `values` is what the
+//! string commands compute.
 
 use std::io;
 use std::net::SocketAddr;
