@@ -323,6 +323,9 @@ impl<'e> Keyspace<'e> {
             let cleared = overlay.cleared.contains(&self.key[0]);
             match overlay.keys.get(&self.key) {
                 Some(Some(staged)) => {
+                    if staged.expires_ms.is_some_and(|ms| ms <= self.engine.now_ms()) {
+                        return Ok(None);
+                    }
                     self.found += 1;
                     let value = Value::lent(&staged.value);
                     let (version, expires_ms) = (0, staged.expires_ms);
