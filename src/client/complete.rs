@@ -44,7 +44,7 @@ pub(crate) fn hint(line: &str) -> Option<String> {
     let mut typed = line.split(' ').skip_while(|word| word.is_empty());
     let command = table::find(typed.next()?.as_bytes())?;
     let given = typed.filter(|word| !word.is_empty()).count();
-    let missing = arguments(command.arguments).skip(given).collect::<Vec<_>>().join(" ");
+    let missing = arguments(command.line_arguments()).skip(given).collect::<Vec<_>>().join(" ");
     if missing.is_empty() {
         return None;
     }
@@ -76,9 +76,9 @@ mod tests {
 
     #[test]
     fn the_first_word_completes_to_commands() {
-        assert_eq!(names("s"), ["SET", "SHUTDOWN"]);
-        assert_eq!(names("GE"), ["GET"]);
-        assert_eq!(names("ex"), ["EXISTS", "exit"]);
+        assert_eq!(names("shu"), ["SHUTDOWN"]);
+        assert_eq!(names("GETB"), ["GETBIT"]);
+        assert_eq!(names("exi"), ["EXISTS", "exit"]);
         assert_eq!(names("q"), ["QUIT"]);
         assert_eq!(names("").len(), COMMANDS.len());
         assert!(names("nothing").is_empty());
@@ -88,10 +88,10 @@ mod tests {
     #[test]
     fn later_words_complete_only_after_help() {
         assert!(names("GET s").is_empty());
-        assert_eq!(candidates("help ge", 7), (5, vec!["GET".to_owned()]));
+        assert_eq!(candidates("help getb", 9), (5, vec!["GETBIT".to_owned()]));
         assert!(names("HELP GET s").is_empty());
         assert_eq!(candidates("  pi", 4), (2, vec!["PING".to_owned()]));
-        assert_eq!(candidates("SETx", 1).1, ["SET", "SHUTDOWN"], "the cursor counts, not the end");
+        assert_eq!(candidates("COMPACTx", 4).1, ["COMPACT"], "the cursor counts, not the end");
     }
 
     #[test]
@@ -104,8 +104,8 @@ mod tests {
             ("SET k v", None),
             ("SET k v more", None),
             ("  GET ", Some("key")),
-            ("PING", None),
-            ("INFO ", Some("[section]")),
+            ("DBSIZE", None),
+            ("HELP ", Some("[command [subcommand]]")),
             ("GETX ", None),
             ("", None),
         ];

@@ -91,8 +91,13 @@ fn write_arity(f: &mut fmt::Formatter<'_>, command: &Command, given: usize) -> f
         1 => f.write_str("1 argument")?,
         _ => write!(f, "{wanted} arguments")?,
     }
-    let usage = if command.rest_of_line { "SET key value".to_owned() } else { command.usage() };
-    write!(f, ", not {given}: {usage}")
+    write!(f, ", not {given}: ")?;
+    if subcommand > 0 {
+        write!(f, "{} ", command.parent)?;
+    }
+    let arguments = command.line_arguments();
+    let gap = if arguments.is_empty() { "" } else { " " };
+    write!(f, "{}{gap}{arguments}", command.name)
 }
 
 /// Why the words of a RESP request name no command.

@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn a_message_stays_on_one_line() {
         let mut out = Vec::new();
-        push_one_line("no\r\nOK \u{7f}ñ", &mut out);
+        push_one_line("no\r\nOK \u{7f}ñ".as_bytes(), &mut out);
         assert_eq!(out, "no\\x0d\\x0aOK \\x7fñ".as_bytes());
     }
 }

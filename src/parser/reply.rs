@@ -301,14 +301,18 @@ mod tests {
 
     #[test]
     fn every_shape() {
-        is(Encoder::ok, "OK\n", "+OK\r\n", "+OK\r\n");
+        is(|e| e.ok(), "OK\n", "+OK\r\n", "+OK\r\n");
         is(|e| e.bulk(b"a b"), "a b\n", "$3\r\na b\r\n", "$3\r\na b\r\n");
         is(|e| e.bulk(b""), "\n", "$0\r\n\r\n", "$0\r\n\r\n");
-        is(Encoder::null, "NULL\n", "$-1\r\n", "_\r\n");
-        is(Encoder::null_array, "NULL\n", "*-1\r\n", "_\r\n");
+        is(|e| e.null(), "NULL\n", "$-1\r\n", "_\r\n");
+        is(|e| e.null_array(), "NULL\n", "*-1\r\n", "_\r\n");
         is(|e| e.integer(-70), "-70\n", ":-70\r\n", ":-70\r\n");
-        is(|e| e.integer(i64::MIN), "-9223372036854775808\n", ":-9223372036854775808\r\n",
-            ":-9223372036854775808\r\n");
+        is(
+            |e| e.integer(i64::MIN),
+            "-9223372036854775808\n",
+            ":-9223372036854775808\r\n",
+            ":-9223372036854775808\r\n",
+        );
         is(|e| e.double("1.5"), "1.5\n", "$3\r\n1.5\r\n", ",1.5\r\n");
         is(|e| e.verbatim("a\nb"), "TEXT 3\na\nb\n", "$3\r\na\nb\r\n", "=7\r\ntxt:a\nb\r\n");
         let list = |e: &mut Encoder<'_>| {
@@ -331,7 +335,12 @@ mod tests {
     #[test]
     fn errors_carry_their_word_and_stay_on_a_line() {
         is(|e| e.error("ERR no"), "ERR no\n", "-ERR no\r\n", "-ERR no\r\n");
-        is(|e| e.error("NOSPACE full"), "ERR NOSPACE full\n", "-NOSPACE full\r\n", "-NOSPACE full\r\n");
+        is(
+            |e| e.error("NOSPACE full"),
+            "ERR NOSPACE full\n",
+            "-NOSPACE full\r\n",
+            "-NOSPACE full\r\n",
+        );
         is(|e| e.error("ERR a\nOK"), "ERR a\\x0aOK\n", "-ERR a OK\r\n", "-ERR a OK\r\n");
     }
 

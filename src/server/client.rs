@@ -178,7 +178,12 @@ pub(crate) struct Clients {
 
 impl Clients {
     /// Adds a client for a new connection.
-    pub(crate) fn add(&mut self, id: ConnectionId, peer: SocketAddr, local: SocketAddr) -> &mut Client {
+    pub(crate) fn add(
+        &mut self,
+        id: ConnectionId,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) -> &mut Client {
         self.accepted += 1;
         let slot = id.slot as usize;
         if slot >= self.slots.len() {

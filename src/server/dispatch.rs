@@ -18,6 +18,7 @@ use crate::parser::request::{Batch, Item};
 use crate::parser::table::Flags;
 use crate::parser::{Args, Command, Encoder, Limits, Protocol, SyntaxError, Verb, resolve};
 
+use super::Settings;
 use super::client::{Client, Clients, Traits};
 use super::commands::{self, Call};
 use super::effects::Effects;
@@ -30,9 +31,8 @@ use super::limits::{
 use super::notify::Notifier;
 use super::outbox::{Finish, Outbox, Pending, SlotNumber};
 use super::pubsub::{Delivery, PubSub};
-use super::Settings;
-use super::settings::Runtime;
 use super::saving::Saving;
+use super::settings::Runtime;
 use super::slowlog::SlowLog;
 use super::stats::Stats;
 use super::token::ConnectionId;
@@ -118,7 +118,8 @@ impl<'e> Services<'e> {
         addresses: Vec<std::net::SocketAddr>,
         notifier: Arc<Notifier>,
     ) -> Result<Self, super::Error> {
-        let mut keyspace = Keyspace::open(engine, settings.databases).map_err(super::Error::Engine)?;
+        let mut keyspace =
+            Keyspace::open(engine, settings.databases).map_err(super::Error::Engine)?;
         keyspace.submit();
         let mut services = Services {
             keyspace,
@@ -275,7 +276,7 @@ impl Services<'_> {
                 self.stats.parked += 1;
                 return Next::Later;
             }
-            Written::Refused(error) => self.reply_error(asker, Fault::from(&error).line()),
+            Written::Refused(fault) => self.reply_error(asker, fault.line()),
         }
         Next::Continue
     }
@@ -399,7 +400,9 @@ impl Services<'_> {
             ));
         }
         if traits.has(Traits::QUEUEING) {
-            if command.flags.has(Flags::NO_MULTI) && command.verb != Verb::Multi && command.verb != Verb::Watch
+            if command.flags.has(Flags::NO_MULTI)
+                && command.verb != Verb::Multi
+                && command.verb != Verb::Watch
             {
                 return Some("ERR Command not allowed inside a transaction".to_owned());
             }
@@ -503,7 +506,13 @@ impl Services<'_> {
     }
 
     /// A command has taken effect: tell those who want to know.
-    fn end_command(&mut self, command: &Command, client: &mut Client, out: &mut Vec<u8>, begin: usize) {
+    fn end_command(
+        &mut self,
+        command: &Command,
+        client: &mut Client,
+        out: &mut Vec<u8>,
+        begin: usize,
+    ) {
         if command.flags.has(Flags::READONLY) {
             let (found, missed) = self.keyspace.hits_and_misses();
             self.stats.hits += found;

@@ -60,9 +60,9 @@ impl Classes {
     /// The letters.
     pub(crate) fn letters(self) -> String {
         let all = self.0 & Classes::ALL.0 == Classes::ALL.0;
-        let shown = LETTERS.iter().filter(|(_, class)| {
-            self.has(*class) && !(all && Classes::ALL.has(*class))
-        });
+        let shown = LETTERS
+            .iter()
+            .filter(|(_, class)| self.has(*class) && !(all && Classes::ALL.has(*class)));
         let letters = shown.map(|(letter, _)| *letter);
         if all { std::iter::once('A').chain(letters).collect() } else { letters.collect() }
     }

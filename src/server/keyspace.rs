@@ -20,8 +20,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::engine::{
-    Admission, Batch, Engine, Error, KeyRange, Lookup, Record, Result as EngineResult, Seq, Session,
-    Stall, TableRead, Value,
+    Admission, Batch, Engine, Error, KeyRange, Lookup, Record, Result as EngineResult, Seq,
+    Session, Stall, TableRead, Value,
 };
 use crate::parser::request::BATCH;
 
@@ -100,7 +100,7 @@ pub(crate) enum Written {
     /// Not now: try again after the engine's next notification.
     Stalled,
     /// No.
-    Refused(Error),
+    Refused(Fault),
 }
 
 /// A staged write, for lookups that come after it.
@@ -257,13 +257,16 @@ impl<'e> Keyspace<'e> {
     /// Stores a string at once: for a command that is one write.
     #[inline]
     pub(crate) fn set(&mut self, db: usize, key: &[u8], value: &[u8]) -> Written {
+        if let Err(fault) = check_key(key).and_then(|()| check_value(value)) {
+            return Written::Refused(fault);
+        }
         self.set_key(db, key);
         let engine = self.engine;
         let session = self.session.get_or_insert_with(|| engine.session());
         match session.admit(self.key.len(), value.len() + 1) {
             Admission::Ready => {}
             Admission::Stalled(stall) => return self.stalled(&stall),
-            Admission::Refused(error) => return Written::Refused(error),
+            Admission::Refused(error) => return Written::Refused(Fault::from(&error)),
         }
         self.value.clear();
         self.value.push(STRING);
@@ -279,13 +282,16 @@ impl<'e> Keyspace<'e> {
 
     /// Writes a tombstone at once, whether or not the key is there.
     pub(crate) fn delete_blindly(&mut self, db: usize, key: &[u8]) -> Written {
+        if let Err(fault) = check_key(key) {
+            return Written::Refused(fault);
+        }
         self.set_key(db, key);
         let engine = self.engine;
         let session = self.session.get_or_insert_with(|| engine.session());
         match session.admit(self.key.len(), 0) {
             Admission::Ready => {}
             Admission::Stalled(stall) => return self.stalled(&stall),
-            Admission::Refused(error) => return Written::Refused(error),
+            Admission::Refused(error) => return Written::Refused(Fault::from(&error)),
         }
         self.last_seq = session.delete(&self.key);
         self.has_written = true;
@@ -313,11 +319,7 @@ impl<'e> Keyspace<'e> {
     ///
     /// # Errors
     /// [`Interrupt::Later`] if the disk must be read; damage as a fault.
-    pub(crate) fn lookup(
-        &mut self,
-        db: usize,
-        key: &[u8],
-    ) -> Result<Option<Found<'_>>, Interrupt> {
+    pub(crate) fn lookup(&mut self, db: usize, key: &[u8]) -> Result<Option<Found<'_>>, Interrupt> {
         self.set_key(db, key);
         if let Some(overlay) = &self.overlay {
             let cleared = overlay.cleared.contains(&self.key[0]);
@@ -376,11 +378,7 @@ impl<'e> Keyspace<'e> {
     ///
     /// # Errors
     /// As [`Keyspace::lookup`], and `WRONGTYPE`.
-    pub(crate) fn string(
-        &mut self,
-        db: usize,
-        key: &[u8],
-    ) -> Result<Option<Found<'_>>, Interrupt> {
+    pub(crate) fn string(&mut self, db: usize, key: &[u8]) -> Result<Option<Found<'_>>, Interrupt> {
         let found = self.lookup(db, key)?;
         if let Some(found) = &found {
             found.string()?;
@@ -444,7 +442,7 @@ impl<'e> Keyspace<'e> {
         expires_ms: Option<u64>,
     ) -> Result<(), Fault> {
         check_key(key)?;
-        check("value", value.len(), USER_VALUE_BYTES)?;
+        check_value(value)?;
         self.set_key(db, key);
         self.value.clear();
         self.value.push(kind);
@@ -691,6 +689,10 @@ fn lend<'a>(record: &'a Record<'static>) -> Record<'a> {
 /// It is too long.
 pub(crate) fn check_key(key: &[u8]) -> Result<(), Fault> {
     check("key", key.len(), USER_KEY_BYTES)
+}
+
+fn check_value(value: &[u8]) -> Result<(), Fault> {
+    check("value", value.len(), USER_VALUE_BYTES)
 }
 
 fn check(what: &str, bytes: usize, max: usize) -> Result<(), Fault> {

@@ -226,12 +226,8 @@ impl<'e> Server<'e> {
         let acceptor = acceptor::Acceptor::new(listeners, redis_listeners, poll.registry())
             .map_err(Error::Start)?;
         let addresses = acceptor.addresses().map_err(Error::Start)?;
-        let services = dispatch::Services::new(
-            engine,
-            settings,
-            addresses.clone(),
-            Arc::clone(&notifier),
-        )?;
+        let services =
+            dispatch::Services::new(engine, settings, addresses.clone(), Arc::clone(&notifier))?;
         let listener = Arc::clone(&notifier);
         engine.set_listener(Box::new(move || listener.notify()));
         let reactor = reactor::Reactor::new(

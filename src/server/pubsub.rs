@@ -60,7 +60,8 @@ impl PubSub {
     }
 
     pub(crate) fn unsubscribe_pattern(&mut self, client: ConnectionId, pattern: &[u8]) {
-        if let Some((_, clients)) = self.patterns.iter_mut().find(|(known, _)| **known == *pattern) {
+        if let Some((_, clients)) = self.patterns.iter_mut().find(|(known, _)| **known == *pattern)
+        {
             clients.retain(|&id| id != client);
             self.patterns.retain(|(_, clients)| !clients.is_empty());
         }

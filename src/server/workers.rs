@@ -56,7 +56,11 @@ pub(crate) enum Completion {
         read: TableRead,
         result: Result<Option<Record<'static>>, Error>,
     },
-    Work { connection: ConnectionId, slot: SlotNumber, answer: Answer },
+    Work {
+        connection: ConnectionId,
+        slot: SlotNumber,
+        answer: Answer,
+    },
 }
 
 #[derive(Default)]

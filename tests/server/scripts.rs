@@ -87,6 +87,7 @@ fn parse(line: &str) -> Option<Step> {
         ">" => Step::Send(with_lf(text)),
         ">>" => Step::Send(unescape(text)),
         "<" => Step::Expect(with_lf(text)),
+        "<<" => Step::Expect(unescape(text)),
         "<~" => Step::ExpectLine(text.to_owned()),
         "<text" => Step::ExpectText(text.to_owned()),
         other => panic!("unknown mark {other:?} in {line}"),

@@ -201,6 +201,12 @@ impl Command {
         words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
     }
 
+    /// Its arguments in the text protocol, where a value that is the rest of the line leaves no room
+    /// for options.
+    pub fn line_arguments(&self) -> &'static str {
+        if self.rest_of_line { "key value" } else { self.arguments }
+    }
+
     /// Whether a request may have `argc` words, the name (and the subcommand's) included.
     pub const fn accepts(&self, argc: usize) -> bool {
         let arity = self.arity.unsigned_abs() as usize;

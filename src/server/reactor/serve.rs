@@ -3,15 +3,15 @@
 
 use std::io;
 
+use super::super::acceptor::Accepted;
 use super::super::connection::{Flags, Turn};
 use super::super::dispatch::Asker;
 use super::super::keyspace::Fetched;
 use super::super::limits::{MAX_CONNECTIONS, MESSAGES_HARD_BYTES};
 use super::super::token::{ConnectionId, Source};
 use super::super::workers::Completion;
-use crate::parser::Protocol;
-use super::super::acceptor::Accepted;
 use super::{Connection, Reactor, as_ms, enlist, find, recycle};
+use crate::parser::Protocol;
 
 impl Reactor<'_> {
     /// Gives each connection on the ready list one turn.

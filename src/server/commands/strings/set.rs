@@ -80,7 +80,8 @@ impl<'a> Options<'a> {
 
 /// Whether an option counts seconds, and from now.
 fn unit(option: &[u8]) -> Option<(bool, bool)> {
-    let units = [("EX", true, true), ("PX", false, true), ("EXAT", true, false), ("PXAT", false, false)];
+    let units =
+        [("EX", true, true), ("PX", false, true), ("EXAT", true, false), ("PXAT", false, false)];
     let found = units.iter().find(|(name, ..)| option.eq_ignore_ascii_case(name.as_bytes()));
     found.map(|&(_, in_seconds, is_relative)| (in_seconds, is_relative))
 }
@@ -109,7 +110,11 @@ pub(super) fn set(call: &mut Call) -> Handled {
     let (db, key, value) = (call.client.db(), call.args.at(0), call.args.at(1));
     let mut expires = expires_ms;
     let mut is_there = None;
-    if options.gets || options.if_missing || options.if_there || options.if_equal.is_some() || options.keeps_ttl
+    if options.gets
+        || options.if_missing
+        || options.if_there
+        || options.if_equal.is_some()
+        || options.keeps_ttl
     {
         let found = call.services.keyspace.lookup(db, key)?;
         is_there = Some(found.is_some());
