@@ -21,6 +21,9 @@ const LINE_BREAK: &str =
 const NESTED: &str =
     "ERR the reply is a list of lists, which a text reply cannot carry: ask with a RESP client";
 
+/// The longest reply, in bytes: about the longest word that Redis clients expect.
+pub const MAX_REPLY_BYTES: usize = 512 << 20;
+
 /// Writes one reply. Dropping it ends the reply.
 #[derive(Debug)]
 pub struct Encoder<'o> {
@@ -32,13 +35,15 @@ pub struct Encoder<'o> {
     in_list: bool,
     /// Why text cannot carry it.
     broken: Option<&'static str>,
+    /// Whether it is longer than any reply may be: then nothing is added any more.
+    is_too_long: bool,
 }
 
 impl<'o> Encoder<'o> {
     /// A reply that is appended to `out`.
     pub fn new(protocol: Protocol, out: &'o mut Vec<u8>) -> Self {
         let start = out.len();
-        Encoder { protocol, out, start, in_list: false, broken: None }
+        Encoder { protocol, out, start, in_list: false, broken: None, is_too_long: false }
     }
 
     /// The protocol.
@@ -69,6 +74,12 @@ impl<'o> Encoder<'o> {
             self.in_list = false;
             self.broken = None;
         }
+    }
+
+    /// Whether something was left out because the reply is past [`MAX_REPLY_BYTES`]: it must not be
+    /// sent.
+    pub fn is_too_long(&self) -> bool {
+        self.is_too_long
     }
 
     fn is_text(&self) -> bool {
@@ -126,6 +137,10 @@ impl<'o> Encoder<'o> {
     /// Bytes, such as a value.
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
+        if self.len() + bytes.len() > MAX_REPLY_BYTES {
+            self.is_too_long = true;
+            return;
+        }
         self.out.reserve(bytes.len() + 32);
         if self.is_text() {
             if memchr(b'\n', bytes).is_some() {

@@ -49,6 +49,10 @@ pub(crate) const LIMITS: Limits = Limits {
     is_stranger: false,
 };
 
+/// The error for a reply past [`crate::parser::reply::MAX_REPLY_BYTES`].
+const REPLY_TOO_LONG: &str =
+    "ERR the reply would have more than 536870912 bytes: ask for less at a time";
+
 /// How a connection goes on after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -474,6 +478,9 @@ impl Services<'_> {
         };
         let mut handled = commands::handle(&mut call);
         let next = call.next;
+        if reply.is_too_long() {
+            handled = Err(Fault::from(REPLY_TOO_LONG).into());
+        }
         drop(reply);
         if handled.is_ok() {
             handled = self.keyspace.commit();
@@ -498,9 +505,7 @@ impl Services<'_> {
         }
         // What it asked about the past of the keyspace, or wrote, must be durable before it is told.
         asker.outbox.put_end(out, seq, self.durable);
-        if !self.monitors.is_empty() {
-            self.show_to_monitors(command, args, asker.client);
-        }
+        self.show_to_monitors(command, args, asker.client);
         self.slowlog.end(started, command, args, asker.client);
         next
     }
@@ -598,8 +603,9 @@ impl Services<'_> {
     }
 
     /// Shows a command to those who see all commands, as Redis does: with time, database and client.
-    fn show_to_monitors(&mut self, command: &Command, args: Args<'_>, client: &Client) {
-        if command.flags.has(Flags::SKIP_MONITOR) || command.flags.has(Flags::ADMIN) {
+    pub(crate) fn show_to_monitors(&mut self, command: &Command, args: Args<'_>, client: &Client) {
+        let is_shown = !command.flags.has(Flags::SKIP_MONITOR) && !command.flags.has(Flags::ADMIN);
+        if !is_shown || self.monitors.is_empty() {
             return;
         }
         let now_ms = self.keyspace.now_ms();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use crate::parser::reply::MAX_REPLY_BYTES;
 
 /// The longest key that a client may use: the engine's, less the namespace byte.
 pub(crate) const USER_KEY_BYTES: usize = MAX_KEY_BYTES - 1;
@@ -40,8 +41,9 @@ pub(crate) const ACCEPTS_PER_TICK: usize = 64;
 /// Unsent output above which a connection's requests are not parsed any more.
 pub(crate) const OUTPUT_SOFT_BYTES: usize = 1 << 20;
 
-/// Unsent output above which a connection is closed.
-pub(crate) const OUTPUT_HARD_BYTES: usize = 64 << 20;
+/// Unsent output above which a connection is closed: more than the longest reply and what may wait
+/// before it.
+pub(crate) const OUTPUT_HARD_BYTES: usize = MAX_REPLY_BYTES + (64 << 20);
 
 /// What all clients together may have in buffers that wait for them, in bytes: past it, those who
 /// hold most are closed.

@@ -114,6 +114,11 @@ fn exec(call: &mut Call) -> Handled {
             Err(Interrupt::Later)
         }
         done => {
+            if done.is_ok() {
+                for Queued { command, args } in queue {
+                    call.services.show_to_monitors(command, args.args(), call.client);
+                }
+            }
             call.client.transaction = transaction;
             forget(call.client, &mut call.services.keyspace);
             done
