@@ -16,3 +16,4 @@ mod frontier;
 mod harness;
 mod reactor;
 mod scripts;
+mod transactions;
