@@ -274,7 +274,12 @@ impl Services<'_> {
 
     fn reply_written(&mut self, written: Written, word: &str, asker: &mut Asker<'_>) -> Next {
         match written {
-            Written::Done(seq) => self.reply(asker, seq, |reply| reply.simple(word)),
+            Written::Done(seq) => {
+                self.reply(asker, seq, |reply| reply.simple(word));
+                if self.keyspace.is_watched() {
+                    self.tell_disturbed(asker.client);
+                }
+            }
             Written::Stalled => {
                 self.stats.uncount(asker.client.last_command);
                 self.stats.parked += 1;
@@ -523,15 +528,20 @@ impl Services<'_> {
             self.stats.hits += found;
             self.stats.misses += missed;
         }
+        self.tell_disturbed(client);
+        if !self.effects.is_empty() {
+            self.publish_effects(client, out, begin);
+        }
+    }
+
+    /// Notes whose watched keys were changed.
+    fn tell_disturbed(&mut self, client: &mut Client) {
         for id in self.keyspace.take_disturbed() {
             if id == client.id {
                 client.traits.set(Traits::DISTURBED);
             } else if let Some(other) = self.clients.get_mut(id) {
                 other.traits.set(Traits::DISTURBED);
             }
-        }
-        if !self.effects.is_empty() {
-            self.publish_effects(client, out, begin);
         }
     }
 
@@ -630,7 +640,6 @@ impl Services<'_> {
     pub(crate) fn update_plain(&mut self) {
         self.is_plain = self.monitors.is_empty()
             && self.runtime.pause.is_none()
-            && !self.keyspace.is_watched()
             && !self.effects.classes.is_active()
             && !self.slowlog.wants_all();
     }

@@ -274,6 +274,7 @@ impl<'e> Keyspace<'e> {
         self.last_seq = session.put(&self.key, &self.value);
         self.has_written = true;
         self.changes += 1;
+        self.watches.touch(&self.key);
         if self.value.capacity() > SCRATCH_KEEP_BYTES {
             self.value = Vec::new();
         }
@@ -296,6 +297,7 @@ impl<'e> Keyspace<'e> {
         self.last_seq = session.delete(&self.key);
         self.has_written = true;
         self.changes += 1;
+        self.watches.touch(&self.key);
         Written::Done(self.last_seq)
     }
 

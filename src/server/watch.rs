@@ -58,7 +58,11 @@ impl Watches {
     }
 
     /// A key was changed.
+    #[inline]
     pub(crate) fn touch(&mut self, key: &[u8]) {
+        if self.keys.is_empty() {
+            return;
+        }
         if let Some(watchers) = self.keys.get(key) {
             self.disturbed.extend(watchers.iter().map(|watcher| watcher.client));
         }

@@ -180,3 +180,22 @@ fn a_transaction_past_what_the_log_takes_is_refused_as_a_whole() {
     ask(&mut client, "EXEC", "-ERR EXEC without MULTI\r\n");
     harness.stop();
 }
+
+#[test]
+fn every_way_to_write_disturbs_who_watches() {
+    let harness = Harness::start();
+    let (mut watcher, mut text) = (harness.connect_silently(), harness.connect());
+    for write in ["SET k v", "DEL k", "INCR k", "APPEND k 1", "MSET other 1 k 2"] {
+        ask(&mut watcher, "WATCH k none", "+OK\r\n");
+        text.send(format!("{write}\n"));
+        text.line();
+        ask(&mut watcher, "MULTI", "+OK\r\n");
+        ask(&mut watcher, "PING", "+QUEUED\r\n");
+        ask(&mut watcher, "EXEC", "*-1\r\n");
+    }
+    ask(&mut watcher, "WATCH k", "+OK\r\n");
+    text.ask("SET other 1", "OK");
+    ask(&mut watcher, "MULTI", "+OK\r\n");
+    ask(&mut watcher, "EXEC", "*0\r\n");
+    harness.stop();
+}
