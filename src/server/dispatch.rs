@@ -10,7 +10,7 @@
 //! interrupted has done nothing, and runs again from its beginning.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::engine::{Engine, Lookup, Record, Result as EngineResult, Seq, Ticket};
 use crate::parser::error::ProtocolError;
@@ -21,6 +21,7 @@ use crate::parser::{Args, Command, Encoder, Limits, Protocol, SyntaxError, Verb,
 use super::Settings;
 use super::client::{Client, Clients, Traits};
 use super::commands::{self, Call};
+use super::cursors::Cursors;
 use super::effects::Effects;
 use super::info::Identity;
 use super::interrupt::{Fault, Interrupt};
@@ -91,6 +92,8 @@ pub(crate) struct Services<'e> {
     pub(crate) pubsub: PubSub,
     pub(crate) slowlog: SlowLog,
     pub(crate) saving: Saving,
+    /// Where SCAN goes on; workers add to it.
+    pub(crate) cursors: Arc<Mutex<Cursors>>,
     /// What the command that runs wants to tell others.
     pub(crate) effects: Effects,
     /// Messages that are to be put into other clients' outboxes.
@@ -140,6 +143,7 @@ impl<'e> Services<'e> {
             pubsub: PubSub::default(),
             slowlog: SlowLog::default(),
             saving: Saving::default(),
+            cursors: Arc::default(),
             effects: Effects::default(),
             deliveries: Vec::new(),
             kills: Vec::new(),

@@ -112,3 +112,20 @@ pub(crate) const MIN_MEMORY_BYTES: usize = 8 << 20;
 
 /// The least size of a log segment, in bytes.
 pub(crate) const MIN_SEGMENT_BYTES: usize = 1 << 20;
+
+/// Keys that DBSIZE counts one by one; beyond, it estimates.
+pub(crate) const COUNTED_KEYS: u64 = 1_000_000;
+
+/// The longest list that KEYS, RANGE and PREFIX answer, in bytes: one that is longer would have its
+/// client closed for what it has not read yet.
+pub(crate) const LIST_REPLY_BYTES: usize = OUTPUT_HARD_BYTES - 2 * OUTPUT_SOFT_BYTES;
+
+/// A call of SCAN ends early once its reply has this many bytes.
+pub(crate) const SCAN_REPLY_BYTES: usize = 16 << 20;
+
+/// Positions of SCAN that are remembered, and the bytes of their keys.
+pub(crate) const CURSORS: usize = 1 << 16;
+pub(crate) const CURSOR_BYTES: usize = 16 << 20;
+
+/// How long a worker works on one job before it is another one's turn.
+pub(crate) const WORK_SLICE: Duration = Duration::from_millis(2);

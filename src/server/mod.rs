@@ -24,6 +24,7 @@ mod client;
 mod commands;
 pub mod config;
 mod connection;
+mod cursors;
 mod dispatch;
 mod effects;
 mod info;

@@ -35,7 +35,8 @@ pub(super) const COMMANDS: &[Command] = &[
         .costs("O(N), and O(T) once there are many")
         .does("Returns the number of keys.")
         .differs(
-            "Counted while the database is small, and estimated beyond. Refused inside \
+            "Exact up to 1,000,000 keys. Beyond, it is the number of entries of all databases, \
+            overwritten and deleted ones included until they are merged away. Refused inside \
             MULTI: it reads a snapshot from disk.",
         ),
     command(Verb::Debug, "DEBUG", "subcommand [argument [argument ...]]", -2)

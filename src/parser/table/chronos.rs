@@ -23,10 +23,18 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(&[Flags::READONLY, Flags::NO_MULTI])
         .since("chronos 0.1")
         .costs("O(log N + count)")
-        .does("Returns the keys that begin with a prefix, in order."),
+        .does(
+            "Returns the keys that begin with a prefix, in order, as of one moment; with REV from \
+            the last one on, with WITHVALUES each with its value, as a map in RESP3. A reply of \
+            more than 62 MiB is refused.",
+        ),
     command(Verb::Range, "RANGE", "start-key end-key [LIMIT count] [REV] [WITHVALUES]", -3)
         .flags(&[Flags::READONLY, Flags::NO_MULTI])
         .since("chronos 0.1")
         .costs("O(log N + count)")
-        .does("Returns the keys from start-key up to end-key, in order."),
+        .does(
+            "Returns the keys from start-key on, up to before end-key, as PREFIX does. - is before \
+            all keys and + behind them; [key includes the key, (key does not. REV shows the same \
+            keys from the last one on.",
+        ),
 ];

@@ -16,8 +16,8 @@ pub(super) const COMMANDS: &[Command] = &[
         .costs("O(K log N)")
         .does("Deletes keys and returns how many of them were there.")
         .differs(
-            "In the text protocol it takes one key, writes a tombstone without a look, \
-            and answers OK_DELETED whether or not the key was there.",
+            "In the text protocol it answers OK_DELETED whether or not the keys were there, \
+            and does not look for them.",
         ),
     command(Verb::Unlink, "UNLINK", "key [key ...]", -2)
         .flags(&[Flags::WRITE, Flags::FAST])
@@ -71,22 +71,35 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("1.0.0")
         .costs("O(N)")
         .does("Returns the keys that match a glob-style pattern.")
-        .differs("Refused inside MULTI: it reads a snapshot from disk. The keys come in order."),
+        .differs(
+            "Refused inside MULTI: it reads a snapshot from disk. The keys come in order. A \
+            reply of more than 62 MiB is refused. What stands in the pattern before the first \
+            special character bounds the keys that are looked at.",
+        ),
     command(Verb::Scan, "SCAN", "cursor [MATCH pattern] [COUNT count] [TYPE type]", -2)
         .flags(&[Flags::READONLY, Flags::NO_MULTI])
         .since("2.8.0")
         .costs("O(log N + count) a call")
         .does("Walks over the keys a part at a time.")
         .differs(
-            "Refused inside MULTI: it reads a snapshot from disk. A cursor is a number \
-            whose position the server remembers. The keys come in order.",
+            "Refused inside MULTI: it reads a snapshot from disk. The keys come in order, and \
+            none twice. A cursor is a number below 2^48 whose position the server remembers: \
+            65,536 positions and 16 MiB of keys, the oldest are forgotten, and all at a \
+            restart. One that it does not know is an error: begin again with 0. A call ends \
+            early once its reply has 16 MiB. MATCH bounds the keys that are looked at as in \
+            KEYS. In the text protocol the reply is one list, the cursor first.",
         ),
     command(Verb::RandomKey, "RANDOMKEY", "", 1)
         .flags(&[Flags::READONLY, Flags::NO_MULTI])
         .since("1.0.0")
-        .costs("O(log N)")
+        .costs("O(log N) a byte that keys differ in, at most")
         .does("Returns some key.")
-        .differs("Refused inside MULTI: it reads a snapshot from disk."),
+        .differs(
+            "Refused inside MULTI: it reads a snapshot from disk. Of fewer than 64 keys each is \
+            as likely. Beyond, the key is chosen byte by byte, evenly between the lowest and the \
+            highest byte that occurs: hashes and numbers of one width come evenly, of other keys \
+            those more often that stand behind a gap.",
+        ),
     command(Verb::Expire, "EXPIRE", "key seconds [NX | XX | GT | LT]", -3)
         .flags(&[Flags::WRITE, Flags::FAST])
         .keys(1, 1, 1)
@@ -185,7 +198,10 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("3.0.0")
         .costs("O(1)")
         .does("Returns how many replicas have the writes of this connection.")
-        .differs("Returns 0 at once: there are no replicas."),
+        .differs(
+            "Returns 0 once everything written before is durable here: there are no replicas. The \
+            timeout is checked and changes nothing.",
+        ),
     command(Verb::WaitAof, "WAITAOF", "numlocal numreplicas timeout", 4)
         .flags(&[Flags::NOSCRIPT])
         .since("7.2.0")
@@ -195,8 +211,8 @@ pub(super) const COMMANDS: &[Command] = &[
             replicas.",
         )
         .differs(
-            "What was answered is on disk already, so the first number is 1 by the time \
-            it answers; the second is 0, for there are no replicas.",
+            "Returns 1 and 0 once everything written before is durable here: there are no \
+            replicas. The timeout is checked and changes nothing.",
         ),
 ];
 
@@ -217,7 +233,7 @@ const OBJECT_SUBCOMMANDS: &[Command] = &[
         .since("4.0.0")
         .costs("O(log N)")
         .does("Returns how often a key is used.")
-        .differs("Not tracked."),
+        .differs("Not tracked: it answers as a Redis does that evicts nothing by frequency."),
     help(Verb::ObjectHelp, "OBJECT", GROUP, "6.2.0"),
     command(Verb::ObjectIdleTime, "IDLETIME", "key", 3)
         .under("OBJECT")
@@ -226,7 +242,7 @@ const OBJECT_SUBCOMMANDS: &[Command] = &[
         .since("2.2.3")
         .costs("O(log N)")
         .does("Returns how long a key was not used.")
-        .differs("Not tracked."),
+        .differs("Not tracked: always 0."),
     command(Verb::ObjectRefCount, "REFCOUNT", "key", 3)
         .under("OBJECT")
         .flags(&[Flags::READONLY])
