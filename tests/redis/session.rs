@@ -165,9 +165,14 @@ impl Connection {
         ];
         // Chronos does not run these inside a transaction.
         const NOT_IN_MULTI: [&str; 4] = ["SCAN", "KEYS", "RANDOMKEY", "DBSIZE"];
-        let silencing = is(args, &["CLIENT", "REPLY"]);
+        // Off or skipped, except inside a pipeline that turns it on again.
+        let silencing = args.len() == 3
+            && (is(args, &["CLIENT", "REPLY", "OFF"]) || is(args, &["CLIENT", "REPLY", "SKIP"]));
+        // Redis 7.0 sends a RESP3 subscriber the messages that its own commands cause in the midst
+        // of their replies: of EXEC's, and of MGET's with notifications of misses.
+        let subscriber = self.subscriptions > 0 && (is(args, &["MULTI"]) || is(args, &["MGET"]));
         let in_multi = SUBSCRIPTIONS.iter().chain(&NOT_IN_MULTI).any(|name| is(args, &[name]));
-        silencing || self.queued.is_some() && in_multi
+        silencing || subscriber || self.queued.is_some() && in_multi
     }
 
     fn send_fenced(&mut self, bytes: &[u8], fence: u64, outcome: &mut Outcome) {
