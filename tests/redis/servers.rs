@@ -29,13 +29,17 @@ impl Drop for Running {
     }
 }
 
+/// The version whose replies Chronos gives; others have other commands and words.
+const VERSION: &str = "v=7.0.";
+
 /// A new `redis-server`; `None`, with a note, where none is installed and none is required.
 pub(crate) fn reference() -> Option<Running> {
-    let found = Command::new("redis-server").arg("--version").output().is_ok();
-    if !found {
+    let version = Command::new("redis-server").arg("--version").output();
+    let version = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    if !version.as_ref().is_ok_and(|version| version.contains(VERSION)) {
         let required = std::env::var_os("CHRONOS_REQUIRE_REDIS").is_some();
-        assert!(!required, "CHRONOS_REQUIRE_REDIS is set, and there is no redis-server");
-        eprintln!("skipped: there is no redis-server to compare with");
+        assert!(!required, "CHRONOS_REQUIRE_REDIS is set, and there is only {version:?}");
+        eprintln!("skipped: there is no redis-server {VERSION} to compare with: {version:?}");
         return None;
     }
     // Another program may take the port before the server does.
