@@ -35,7 +35,6 @@ const ALLOWED: &[(&[&str], Compare, &str)] = &[
     (&["OBJECT", "REFCOUNT"], Compare::Kind, "how values are shared is the server's own"),
     (&["OBJECT", "ENCODING"], Compare::Alike("embstr", "raw"), "how strings lie in memory"),
     (&["MEMORY", "USAGE"], Compare::Kind, "how strings lie in memory"),
-    (&["DUMP"], Compare::Kind, "the payload is the server's own"),
     (&["INFO"], Compare::Kind, "each server tells of itself"),
     (&["HELLO"], Compare::Shape, "each server tells of itself"),
     (&["CLIENT", "ID"], Compare::Kind, "the numbers are the server's own"),

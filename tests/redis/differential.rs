@@ -14,8 +14,10 @@ use crate::session::{Action, Outcome, Session, Step};
 use crate::subjects::{SUBJECTS, Subject};
 use crate::wire::{Wire, args, readable};
 
+/// Commands of a seed.
 const STEPS: usize = 250;
-const SEEDS: u64 = 6;
+/// Seeds of a subject, unless the environment asks for another number.
+const SEEDS: u64 = 12;
 
 /// How long to look for a shorter list of commands.
 const REDUCTION: Duration = Duration::from_secs(20);
