@@ -539,7 +539,7 @@ impl Services<'_> {
     }
 
     /// Notes whose watched keys were changed.
-    fn tell_disturbed(&mut self, client: &mut Client) {
+    pub(crate) fn tell_disturbed(&mut self, client: &mut Client) {
         for id in self.keyspace.take_disturbed() {
             if id == client.id {
                 client.traits.set(Traits::DISTURBED);
@@ -561,7 +561,7 @@ impl Services<'_> {
             Interrupt::Fault(fault) => {
                 self.keyspace.take_wanted();
                 self.stats.fail(command.verb);
-                self.stats.count_error(fault.line().as_bytes());
+                self.stats.count_error(fault.line());
                 if !self.is_silent(asker.client) {
                     self.reply(asker, seq, |reply| reply.error(fault.line()));
                 }

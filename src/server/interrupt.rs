@@ -17,24 +17,30 @@ pub(crate) const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of r
 
 /// An error reply: its line, which begins with the code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault(Cow<'static, str>);
+pub(crate) struct Fault(Cow<'static, [u8]>);
 
 impl Fault {
     /// The line.
-    pub(crate) fn line(&self) -> &str {
+    pub(crate) fn line(&self) -> &[u8] {
         &self.0
+    }
+
+    /// A line that repeats a word of the request as it is; as in Redis, up to the first zero.
+    pub(crate) fn repeating(before: &str, word: &[u8], after: &str) -> Self {
+        let end = memchr::memchr(0, word).unwrap_or(word.len());
+        Fault(Cow::Owned([before.as_bytes(), &word[..end], after.as_bytes()].concat()))
     }
 }
 
 impl From<&'static str> for Fault {
     fn from(line: &'static str) -> Self {
-        Fault(Cow::Borrowed(line))
+        Fault(Cow::Borrowed(line.as_bytes()))
     }
 }
 
 impl From<String> for Fault {
     fn from(line: String) -> Self {
-        Fault(Cow::Owned(line))
+        Fault(Cow::Owned(line.into_bytes()))
     }
 }
 
@@ -47,7 +53,7 @@ impl From<&Error> for Fault {
             Error::Closed => return Fault::from("ERR the server is stopping"),
             _ => "ERR",
         };
-        Fault(Cow::Owned(format!("{code} {error}")))
+        Fault::from(format!("{code} {error}"))
     }
 }
 
@@ -75,7 +81,7 @@ mod tests {
 
     #[test]
     fn failures_carry_their_word() {
-        let line = |error: &Error| Fault::from(error).line().to_owned();
+        let line = |error: &Error| String::from_utf8_lossy(Fault::from(error).line()).into_owned();
         assert!(line(&Error::NoSpace).starts_with("NOSPACE no space left"));
         assert!(line(&Error::Failed("sync".into())).starts_with("IOERR "));
         assert!(line(&Error::Failed("sync".into())).contains("outcome unknown"));

@@ -10,6 +10,9 @@ use super::super::values::bits::{self, Operation, Unit};
 use super::strings::{check_length, current, note_new, parse_integer, put_back};
 use super::{Call, Handled};
 
+/// The longest value of Redis: what is read may lie up to there, behind the end of any value.
+const REDIS_VALUE_BYTES: usize = 512 << 20;
+
 pub(super) fn handle(call: &mut Call) -> Handled {
     match call.command.verb {
         Verb::SetBit => set_bit(call),
@@ -41,7 +44,7 @@ fn set_bit(call: &mut Call) -> Handled {
 }
 
 fn get_bit(call: &mut Call) -> Handled {
-    let offset = bits::parse_offset(call.args.at(1), USER_VALUE_BYTES)?;
+    let offset = bits::parse_offset(call.args.at(1), REDIS_VALUE_BYTES)?;
     let found = call.services.keyspace.string(call.client.db(), call.args.at(0))?;
     let bit = found.is_some_and(|found| bits::get(found.bytes(), offset));
     call.reply.integer(i64::from(bit));
@@ -139,7 +142,9 @@ fn bit_op(call: &mut Call) -> Handled {
 
 fn parse_ops(args: Args<'_>, read_only: bool) -> Result<Vec<Op>, Fault> {
     let words: Vec<&[u8]> = args.iter().collect();
-    bitfield::parse(&words, USER_VALUE_BYTES, read_only).map_err(Fault::from)
+    let ops = bitfield::parse(&words, REDIS_VALUE_BYTES, read_only)?;
+    let writes = ops.iter().any(Op::writes);
+    if writes { Ok(bitfield::parse(&words, USER_VALUE_BYTES, read_only)?) } else { Ok(ops) }
 }
 
 fn bit_field(call: &mut Call, read_only: bool) -> Handled {

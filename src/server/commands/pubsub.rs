@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::parser::{Encoder, Verb};
 
 use super::super::client::{Client, Subscriptions, Traits};
+use super::super::interrupt::Fault;
 use super::super::pubsub::PubSub;
 use super::{Call, Handled};
 
@@ -21,7 +22,9 @@ pub(super) fn handle(call: &mut Call) -> Handled {
         Verb::PubSubChannels => {
             let pattern = call.args.get(1);
             if call.args.len() > 2 {
-                return Err(crate::parser::error::wrong_arity(call.command).into());
+                let line = "ERR unknown subcommand or wrong number of arguments for '";
+                let name = call.args.at(0);
+                return Err(Fault::repeating(line, name, "'. Try PUBSUB HELP.").into());
             }
             let channels = call.services.pubsub.channels(pattern);
             call.reply.array(channels.len());
@@ -29,7 +32,8 @@ pub(super) fn handle(call: &mut Call) -> Handled {
         }
         Verb::PubSubNumSub => {
             let channels = call.args.from(1);
-            call.reply.map(channels.len());
+            // A flat list in RESP3 too, as in Redis.
+            call.reply.array(channels.len() * 2);
             for channel in channels.iter() {
                 call.reply.bulk(channel);
                 call.reply.integer(call.services.pubsub.listeners(channel) as i64);

@@ -120,6 +120,7 @@ fn exec(call: &mut Call) -> Handled {
                 }
             }
             call.client.transaction = transaction;
+            call.services.tell_disturbed(call.client);
             forget(call.client, &mut call.services.keyspace);
             done
         }
@@ -150,7 +151,7 @@ fn run_all(call: &mut Call, queue: &[Queued]) -> Handled {
                 debug_assert!(call.services.keyspace.is_unchanged(mark), "{}", command.name);
                 call.services.effects.truncate(noted);
                 call.services.stats.fail(command.verb);
-                call.services.stats.count_error(fault.line().as_bytes());
+                call.services.stats.count_error(fault.line());
                 call.reply.truncate(written);
                 call.reply.error(fault.line());
             }

@@ -31,8 +31,7 @@ impl Condition {
                 b"GT" => &mut condition.gt,
                 b"LT" => &mut condition.lt,
                 _ => {
-                    let word = String::from_utf8_lossy(word);
-                    return Err(format!("ERR Unsupported option {word}").into());
+                    return Err(Fault::repeating("ERR Unsupported option ", word, "").into());
                 }
             } = true;
         }
