@@ -10,10 +10,10 @@ use std::borrow::Cow;
 /// A quote that does not close, or closes in the middle of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Protocol error: unbalanced quotes in request")]
-pub struct Unbalanced;
+pub(super) struct Unbalanced;
 
 /// The words of a line, which comes without its line break; none for a blank line.
-pub fn split(line: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, Unbalanced> {
+pub(super) fn split(line: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, Unbalanced> {
     let mut rest = line;
     let mut words = Vec::new();
     loop {

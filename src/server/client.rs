@@ -40,6 +40,8 @@ impl Traits {
     pub(crate) const SUBSCRIBED: Traits = Traits(1 << 10);
     /// Its commands run inside EXEC right now.
     pub(crate) const EXECUTING: Traits = Traits(1 << 11);
+    /// Its connection closes once its replies are sent: to others it is gone.
+    pub(crate) const LEAVING: Traits = Traits(1 << 12);
 
     /// All of which the fast path must know nothing.
     const UNUSUAL: Traits = Traits(!(Self::AUTHENTICATED.0 | Self::NO_EVICT.0 | Self::NO_TOUCH.0));
@@ -116,6 +118,12 @@ pub(crate) struct Client {
     pub(crate) since_ms: u64,
     pub(crate) served_ms: u64,
     pub(crate) last_command: Option<&'static Command>,
+    /// The number of its socket.
+    pub(crate) descriptor: i32,
+    /// Memory of its input buffer when it was last served, in bytes.
+    pub(crate) input_bytes: u32,
+    /// Replies that it did not take when it was last offered some, in bytes.
+    pub(crate) unread_bytes: u32,
     pub(crate) names: Option<Box<Names>>,
     pub(crate) transaction: Option<Box<Transaction>>,
     pub(crate) subscriptions: Option<Box<Subscriptions>>,
@@ -137,6 +145,9 @@ impl Client {
             since_ms: 0,
             served_ms: 0,
             last_command: None,
+            descriptor: -1,
+            input_bytes: 0,
+            unread_bytes: 0,
             names: None,
             transaction: None,
             subscriptions: None,
@@ -208,6 +219,11 @@ impl Clients {
         if let Some(place) = self.slots.get_mut(slot) {
             *place = Some(client);
         }
+    }
+
+    /// All clients but the one that is lent out, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Client> {
+        self.slots.iter_mut().flatten().map(Box::as_mut)
     }
 
     /// All clients but the one that is lent out.

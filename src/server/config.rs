@@ -119,6 +119,8 @@ impl Config {
             password: self.requirepass.clone().filter(|password| !password.is_empty()),
             allows_debug: self.enable_debug_command,
             checkpoint_dir: self.checkpoint_dir(),
+            data_dir: Some(self.data_dir.clone()),
+            memory_bytes: self.memory_bytes,
             ..Settings::default()
         }
     }
@@ -203,6 +205,29 @@ mod tests {
         assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
         assert_eq!(config.memory_bytes, 256 << 20);
         assert_eq!(config.engine_options().durability, Durability::Always);
+    }
+
+    #[test]
+    fn what_redis_clients_depend_on() {
+        let settings = parse(&[]).unwrap().settings();
+        assert_eq!((settings.databases, settings.password), (16, None));
+        assert_eq!(settings.checkpoint_dir, PathBuf::from("./chronos.db.checkpoint"));
+        assert!(!settings.allows_debug);
+        let config = parse(&[
+            "--redis-listen=127.0.0.1:0",
+            "--requirepass=secret",
+            "--databases=240",
+            "--checkpoint-dir=copy",
+            "--enable-debug-command",
+        ])
+        .unwrap();
+        assert_eq!(config.redis_listen, ["127.0.0.1:0".parse().unwrap()]);
+        let settings = config.settings();
+        assert_eq!((settings.databases, settings.password.as_deref()), (240, Some("secret")));
+        assert_eq!(settings.checkpoint_dir, PathBuf::from("copy"));
+        assert!(settings.allows_debug);
+        assert_eq!(parse(&["--requirepass="]).unwrap().settings().password, None);
+        assert!(parse(&["--databases", "0"]).is_err() && parse(&["--databases", "241"]).is_err());
     }
 
     #[test]

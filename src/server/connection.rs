@@ -171,6 +171,8 @@ impl<S: Read + Write> Connection<S> {
         let Some(mut client) = services.clients.take(self.id) else { return Ok(Turn::Abort) };
         client.served_ms = now_ms;
         let turn = self.turn_of(&mut client, services, scratch, now_ms);
+        client.input_bytes = self.input.capacity() as u32;
+        client.traits.put(Traits::LEAVING, self.flags.has(Flags::CLOSING));
         services.clients.put_back(client);
         turn
     }

@@ -26,6 +26,7 @@ use super::effects::Effects;
 use super::info::Identity;
 use super::interrupt::{Fault, Interrupt};
 use super::keyspace::{Fetched, Keyspace, Written, decode};
+use super::latency::LatencyMonitor;
 use super::limits::{
     MAX_WORDS, REQUEST_BYTES, TRANSACTION_BYTES, USER_KEY_BYTES, USER_VALUE_BYTES,
 };
@@ -37,7 +38,6 @@ use super::settings::Runtime;
 use super::slowlog::SlowLog;
 use super::stats::Stats;
 use super::token::ConnectionId;
-use super::values::quote;
 use super::workers::{Answer, Job, Workers};
 
 /// What requests must keep to.
@@ -91,6 +91,7 @@ pub(crate) struct Services<'e> {
     pub(crate) clients: Clients,
     pub(crate) pubsub: PubSub,
     pub(crate) slowlog: SlowLog,
+    pub(crate) latency: LatencyMonitor,
     pub(crate) saving: Saving,
     /// Where SCAN goes on; workers add to it.
     pub(crate) cursors: Arc<Mutex<Cursors>>,
@@ -128,21 +129,20 @@ impl<'e> Services<'e> {
         let mut keyspace =
             Keyspace::open(engine, settings.databases).map_err(super::Error::Engine)?;
         keyspace.submit();
+        let data_dir = settings.data_dir.as_deref();
+        let saving = Saving::new(&settings.checkpoint_dir, data_dir, Arc::clone(&notifier));
         let mut services = Services {
             keyspace,
             workers: Workers::start(settings.workers, notifier).map_err(super::Error::Start)?,
             tickets: Vec::new(),
             stats: Stats::new(settings.max_connections),
-            identity: Identity { addresses, durability: settings.durability },
-            runtime: Runtime {
-                password: settings.password.clone(),
-                allows_debug: settings.allows_debug,
-                ..Runtime::default()
-            },
+            identity: Identity::new(addresses, settings.durability),
+            runtime: Runtime::new(settings),
             clients: Clients::default(),
             pubsub: PubSub::default(),
             slowlog: SlowLog::default(),
-            saving: Saving::default(),
+            latency: LatencyMonitor::default(),
+            saving,
             cursors: Arc::default(),
             effects: Effects::default(),
             deliveries: Vec::new(),
@@ -412,6 +412,12 @@ impl Services<'_> {
                 "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
             ));
         }
+        let touches_keys = command.flags.has(Flags::WRITE)
+            || command.flags.has(Flags::READONLY)
+            || command.verb == Verb::Publish;
+        if traits.has(Traits::MONITOR) && touches_keys {
+            return Some("ERR Replica can't interact with the keyspace".to_owned());
+        }
         if traits.has(Traits::QUEUEING) {
             if command.flags.has(Flags::NO_MULTI)
                 && command.verb != Verb::Multi
@@ -470,7 +476,7 @@ impl Services<'_> {
     }
 
     fn run(&mut self, command: &'static Command, args: Args<'_>, asker: &mut Asker<'_>) -> Next {
-        let started = self.slowlog.start(command);
+        let started = self.start_clock(command);
         let mut out = asker.outbox.take_end();
         let begin = out.len();
         self.keyspace.begin(std::mem::take(&mut asker.client.fetched));
@@ -495,6 +501,9 @@ impl Services<'_> {
             handled = self.keyspace.commit();
         }
         let seq = self.keyspace.shown();
+        if !self.monitors.is_empty() && !matches!(handled, Err(Interrupt::Later)) {
+            self.show_to_monitors(command, args, asker.client);
+        }
         let next = match handled {
             Ok(()) => {
                 self.end_command(command, asker.client, &mut out, begin);
@@ -514,8 +523,7 @@ impl Services<'_> {
         }
         // What it asked about the past of the keyspace, or wrote, must be durable before it is told.
         asker.outbox.put_end(out, seq, self.durable);
-        self.show_to_monitors(command, args, asker.client);
-        self.slowlog.end(started, command, args, asker.client);
+        self.stop_clock(started, command, args, asker.client);
         next
     }
 
@@ -614,30 +622,6 @@ impl Services<'_> {
             asker.client.awaited += 1;
         }
         if asker.client.awaited > 0 { Next::Await } else { Next::Later }
-    }
-
-    /// Shows a command to those who see all commands, as Redis does: with time, database and client.
-    pub(crate) fn show_to_monitors(&mut self, command: &Command, args: Args<'_>, client: &Client) {
-        let is_shown = !command.flags.has(Flags::SKIP_MONITOR) && !command.flags.has(Flags::ADMIN);
-        if !is_shown || self.monitors.is_empty() {
-            return;
-        }
-        let now_ms = self.keyspace.now_ms();
-        let (seconds, micros) = (now_ms / 1000, now_ms % 1000 * 1000);
-        let mut line =
-            format!("+{seconds}.{micros:06} [{} {}]", client.db, client.peer).into_bytes();
-        let name = if command.parent.is_empty() { command.name } else { command.parent };
-        let name = name.to_ascii_lowercase();
-        for word in std::iter::once(name.as_bytes()).chain(args.iter()) {
-            line.push(b' ');
-            quote::push_quoted(word, &mut line);
-        }
-        line.extend_from_slice(b"\r\n");
-        let seq = self.keyspace.last_seq();
-        for &to in &self.monitors {
-            let (bytes, is_message) = (line.clone(), true);
-            self.deliveries.push(Delivery { to, bytes, seq, is_message });
-        }
     }
 
     /// Recomputes whether commands may take the short way.

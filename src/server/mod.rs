@@ -31,7 +31,9 @@ mod info;
 mod input;
 mod interrupt;
 mod keyspace;
+mod latency;
 mod limits;
+mod monitor;
 mod notify;
 mod outbox;
 mod pubsub;
@@ -92,8 +94,12 @@ pub struct Settings {
     pub password: Option<String>,
     /// Whether DEBUG may be used.
     pub allows_debug: bool,
-    /// Where SAVE and BGSAVE put their checkpoint.
+    /// Where SAVE and BGSAVE put their checkpoint. What is there is replaced if it is a checkpoint.
     pub checkpoint_dir: std::path::PathBuf,
+    /// Where the engine's data is, to be shown, and to be kept apart from checkpoints.
+    pub data_dir: Option<std::path::PathBuf>,
+    /// The engine's budget, to be shown, in bytes; 0 if it is not known.
+    pub memory_bytes: usize,
     /// How long things may take.
     pub timeouts: Timeouts,
 }
@@ -109,6 +115,8 @@ impl Default for Settings {
             password: None,
             allows_debug: false,
             checkpoint_dir: "checkpoint".into(),
+            data_dir: None,
+            memory_bytes: 0,
             timeouts: Timeouts::default(),
         }
     }

@@ -4,11 +4,12 @@
 //! and the like that take the short way are measured only where the threshold is below what they
 //! could ever take, for reading a clock twice costs a good part of what they cost.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::parser::table::Flags;
-use crate::parser::{Args, Command};
+use crate::parser::{Args, Command, Verb};
 
 use super::client::Client;
 
@@ -56,32 +57,23 @@ impl SlowLog {
         (0..ALL_US).contains(&self.threshold_us)
     }
 
-    /// A command begins.
-    pub(crate) fn start(&self, command: &Command) -> Option<Instant> {
-        let measured = self.threshold_us >= 0 && !command.flags.has(Flags::SKIP_SLOWLOG);
-        measured.then(Instant::now)
+    /// Whether this command is to be measured.
+    pub(crate) fn wants(&self, command: &Command) -> bool {
+        self.threshold_us >= 0 && !command.flags.has(Flags::SKIP_SLOWLOG)
     }
 
     /// A command has ended: keep it if it was slow.
-    pub(crate) fn end(
-        &mut self,
-        started: Option<Instant>,
-        command: &Command,
-        args: Args<'_>,
-        client: &Client,
-    ) {
-        let Some(started) = started else { return };
-        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        if i64::try_from(micros).unwrap_or(i64::MAX) < self.threshold_us {
+    pub(crate) fn note(&mut self, micros: u64, command: &Command, args: Args<'_>, client: &Client) {
+        let is_slow = i64::try_from(micros).unwrap_or(i64::MAX) >= self.threshold_us;
+        if !self.wants(command) || !is_slow {
             return;
         }
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let name = if command.parent.is_empty() { command.name } else { command.parent };
         self.entries.push_front(SlowCommand {
             number: self.next_number,
             time,
             micros,
-            words: shortened(name, args),
+            words: shortened(command, args),
             client: client.peer.to_string(),
             client_name: client.names.as_ref().map_or_else(String::new, |names| names.name.clone()),
         });
@@ -104,16 +96,36 @@ impl SlowLog {
     }
 }
 
-fn shortened(name: &str, args: Args<'_>) -> Vec<Vec<u8>> {
+fn shortened(command: &Command, args: Args<'_>) -> Vec<Vec<u8>> {
     let count = args.len() + 1;
     let kept = if count > KEPT_WORDS { KEPT_WORDS - 1 } else { count };
-    let name = name.to_ascii_lowercase().into_bytes();
-    let words = std::iter::once(name.as_slice()).chain(args.iter());
-    let mut words: Vec<Vec<u8>> = words.take(kept).map(shortened_word).collect();
+    let mut words: Vec<Vec<u8>> =
+        shown_words(command, args).take(kept).map(|word| shortened_word(&word)).collect();
     if count > kept {
         words.push(format!("... ({} more arguments)", count - kept).into_bytes());
     }
     words
+}
+
+/// The words of a request as others may see them: without passwords.
+pub(crate) fn shown_words<'a>(
+    command: &Command,
+    args: Args<'a>,
+) -> impl Iterator<Item = Cow<'a, [u8]>> {
+    let name = if command.parent.is_empty() { command.name } else { command.parent };
+    let verb = command.verb;
+    let is_secret = move |at: usize| match verb {
+        Verb::Auth => true,
+        Verb::Hello => {
+            (1..=2).any(|before| at > before && args.at(at - before).eq_ignore_ascii_case(b"AUTH"))
+        }
+        Verb::ConfigSet => at > 0 && args.at(at - 1).eq_ignore_ascii_case(b"requirepass"),
+        _ => false,
+    };
+    let words = args.iter().enumerate().map(move |(at, word)| {
+        Cow::Borrowed(if is_secret(at) { &b"(redacted)"[..] } else { word })
+    });
+    std::iter::once(Cow::Owned(name.to_ascii_lowercase().into_bytes())).chain(words)
 }
 
 fn shortened_word(word: &[u8]) -> Vec<u8> {
@@ -122,4 +134,42 @@ fn shortened_word(word: &[u8]) -> Vec<u8> {
     }
     let more = format!("... ({} more bytes)", word.len() - KEPT_BYTES);
     [&word[..KEPT_BYTES], more.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parser::{OwnedArgs, resolve};
+
+    fn words(request: &str) -> Vec<String> {
+        let owned = OwnedArgs::copy(request.split(' ').map(str::as_bytes));
+        let command = resolve(owned.args()).unwrap();
+        let words = shortened(command, owned.args().from(1));
+        words.into_iter().map(|word| String::from_utf8(word).unwrap()).collect()
+    }
+
+    #[test]
+    fn passwords_are_not_kept() {
+        assert_eq!(words("AUTH secret"), ["auth", "(redacted)"]);
+        assert_eq!(words("AUTH default secret"), ["auth", "(redacted)", "(redacted)"]);
+        assert_eq!(
+            words("HELLO 3 setname a auth default secret"),
+            ["hello", "3", "setname", "a", "auth", "(redacted)", "(redacted)"]
+        );
+        assert_eq!(
+            words("CONFIG SET timeout 0 RequirePass secret"),
+            ["config", "SET", "timeout", "0", "RequirePass", "(redacted)"]
+        );
+        assert_eq!(words("GET auth"), ["get", "auth"]);
+    }
+
+    #[test]
+    fn long_commands_are_shortened() {
+        let many = words(&format!("DEL{}", " k".repeat(40)));
+        assert_eq!(many.len(), KEPT_WORDS);
+        assert_eq!(many.last().unwrap(), "... (10 more arguments)");
+        let long = words(&format!("GET {}", "x".repeat(KEPT_BYTES + 7)));
+        assert_eq!(long[1], format!("{}... (7 more bytes)", "x".repeat(KEPT_BYTES)));
+        assert_eq!(words(&format!("GET {}", "x".repeat(KEPT_BYTES)))[1].len(), KEPT_BYTES);
+    }
 }

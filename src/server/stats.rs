@@ -1,7 +1,7 @@
 //! What the server counts. Plain numbers: only the reactor touches them.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::parser::{Command, Verb};
 
@@ -45,6 +45,11 @@ pub(crate) struct Stats {
     pub(crate) slow_readers: u64,
     /// Connections closed because they spoke HTTP.
     pub(crate) attacks: u64,
+    /// The most memory that was accounted for when somebody asked, in bytes.
+    pub(crate) peak_bytes: u64,
+    /// When somebody last asked how many commands there were in a second, how many there had been,
+    /// and what the answer was.
+    rated: (Instant, u64, u64),
     /// By verb.
     calls: Box<[Calls]>,
     /// Error replies by their code.
@@ -53,6 +58,9 @@ pub(crate) struct Stats {
 
 /// Codes that are counted one by one: what clients can make up must not fill the memory.
 const COUNTED_CODES: usize = 64;
+
+/// The least time over which commands per second are told.
+const RATE_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Stats {
     pub(crate) fn new(max_connections: usize) -> Self {
@@ -72,6 +80,8 @@ impl Stats {
             written_bytes: 0,
             slow_readers: 0,
             attacks: 0,
+            peak_bytes: 0,
+            rated: (Instant::now(), 0, 0),
             calls: vec![Calls::default(); VERBS].into(),
             error_codes: HashMap::new(),
         }
@@ -126,12 +136,69 @@ impl Stats {
         }
     }
 
+    /// Commands per second since somebody last asked. Who asks again at once gets the same answer.
+    pub(crate) fn rate(&mut self) -> u64 {
+        let (since, before, rate) = self.rated;
+        let elapsed = since.elapsed();
+        if elapsed < RATE_INTERVAL {
+            return rate;
+        }
+        let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let rate = self.commands.saturating_sub(before) * 1000 / milliseconds;
+        self.rated = (Instant::now(), self.commands, rate);
+        rate
+    }
+
     /// CONFIG RESETSTAT: counts from zero again.
     pub(crate) fn reset(&mut self) {
         *self = Stats {
             started: self.started,
             connections: self.connections,
+            peak_bytes: self.peak_bytes,
             ..Stats::new(self.max_connections)
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_counted_by_what_became_of_them() {
+        let mut stats = Stats::new(3);
+        for _ in 0..4 {
+            stats.count(Verb::Get);
+        }
+        stats.uncount(crate::parser::table::find(b"get"));
+        stats.reject(Verb::Get);
+        stats.fail(Verb::Get);
+        let Calls { calls, rejected, failed } = stats.calls(Verb::Get);
+        assert_eq!((calls, rejected, failed, stats.commands), (2, 1, 1, 3));
+        stats.reset();
+        assert_eq!((stats.calls(Verb::Get).calls, stats.commands), (0, 0));
+        assert_eq!(stats.max_connections, 3);
+    }
+
+    #[test]
+    fn made_up_error_codes_do_not_fill_the_memory() {
+        let mut stats = Stats::new(3);
+        for number in 0..1000 {
+            stats.count_error(&format!("E{number} x"));
+            stats.count_error("ERR x");
+        }
+        assert_eq!(stats.error_codes.len(), COUNTED_CODES);
+        assert_eq!((stats.error_codes["ERR"], stats.errors), (1000, 2000));
+    }
+
+    #[test]
+    fn who_asks_again_at_once_gets_the_same_rate() {
+        let mut stats = Stats::new(3);
+        let begin = Instant::now().checked_sub(Duration::from_secs(2)).unwrap();
+        (stats.rated, stats.commands) = ((begin, 0, 0), 1_000_000);
+        let rate = stats.rate();
+        assert!(rate > 0 && rate <= 500_000, "{rate}");
+        stats.commands += 1_000_000;
+        assert_eq!(stats.rate(), rate);
     }
 }

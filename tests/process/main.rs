@@ -18,6 +18,7 @@ mod program;
 #[path = "../support/random.rs"]
 mod random;
 mod records;
+mod redis;
 mod refusal;
 mod running;
 mod signals;

@@ -92,7 +92,7 @@ fn a_failed_sync_acknowledges_nothing_and_shows_nothing_of_it() {
     d.send("SET k newest\n");
     let line = d.line();
     assert!(line.starts_with("ERR IOERR "), "{line}");
-    assert!(d.text("INFO persistence").contains("health:FAILED\nhealth_cause:"));
+    assert!(d.text("INFO engine").contains("health:FAILED\nhealth_cause:"));
     d.send("GET k\n");
     let shown = d.line();
     assert!(["old", "new"].contains(&shown.as_str()), "{shown}");
@@ -136,7 +136,7 @@ fn a_full_disk_refuses_writes_and_goes_on_reading() {
     assert!(refused, "the disk was full");
     client.ask("GET k", "v");
     client.ask("GET key0", &value);
-    assert!(client.text("INFO persistence").contains("health:NOSPACE"));
+    assert!(client.text("INFO engine").contains("health:NOSPACE"));
     storage.set_capacity(None);
     let start = std::time::Instant::now();
     loop {

@@ -1,6 +1,7 @@
 //! Starts servers within the test.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -50,6 +51,15 @@ impl Harness {
             clock: Arc::new(StoppedClock),
             random: Arc::new(|| 4),
         };
+        Self::start_in(environment, storage, settings)
+    }
+
+    /// A server on a directory of the disk; its `storage` is not used.
+    pub(crate) fn start_on_disk(dir: &Path, settings: Settings) -> Self {
+        Self::start_in(Environment::disk(dir).unwrap(), SimStorage::new(1), settings)
+    }
+
+    fn start_in(environment: Environment, storage: SimStorage, settings: Settings) -> Self {
         let (ready, wait) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let (engine, _) = Engine::open(environment, options()).unwrap();

@@ -16,7 +16,9 @@ pub(super) const COMMANDS: &[Command] = &[
         .does("Makes a checkpoint in the background.")
         .differs(
             "Every answered write is on disk already. A checkpoint is a second, \
-            consistent copy of the database's files.",
+            consistent copy of the database's files, in the directory that \
+            --checkpoint-dir names; it replaces the one before. A crash meanwhile leaves \
+            a complete one there, or under that name with .old behind it.",
         ),
     command(Verb::Command, "COMMAND", "", -1)
         .flags(&[Flags::LOADING, Flags::STALE])
@@ -44,7 +46,11 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("1.0.0")
         .costs("depends on the subcommand")
         .does("Makes the server do what tests need.")
-        .differs("Only with the flag that allows it."),
+        .differs(
+            "Only with the flag that allows it. Of the subcommands, those that tests of \
+            clients need: DEBUG HELP lists them. SLEEP holds back all commands; the \
+            server itself goes on.",
+        ),
     command(Verb::FlushAll, "FLUSHALL", "[ASYNC | SYNC]", -1)
         .flags(&[Flags::WRITE])
         .since("1.0.0")
@@ -67,7 +73,11 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(&[Flags::LOADING, Flags::STALE])
         .since("1.0.0")
         .costs("O(1)")
-        .does("Shows figures about the server."),
+        .does("Shows figures about the server.")
+        .differs(
+            "A section of Chronos's own, engine. The keyspace section is an estimate; \
+            docs/protocol.md explains every figure.",
+        ),
     command(Verb::LastSave, "LASTSAVE", "", 1)
         .flags(&[Flags::LOADING, Flags::STALE, Flags::FAST])
         .since("1.0.0")
@@ -77,6 +87,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("2.8.13")
         .costs("depends on the subcommand")
         .does("Shows what took long, and how long.")
+        .differs("The events are command and fast-command.")
         .containing(LATENCY_SUBCOMMANDS),
     command(Verb::Memory, "MEMORY", "", -2)
         .since("4.0.0")
@@ -87,16 +98,14 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE])
         .since("1.0.0")
         .costs("O(1)")
-        .does("Shows every command that the server runs, as it runs."),
+        .does("Shows every command that the server runs, as it runs.")
+        .differs("A command of a transaction is shown when it is queued."),
     command(Verb::Save, "SAVE", "", 1)
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::NO_ASYNC_LOADING, Flags::NO_MULTI])
         .since("1.0.0")
         .costs("O(F)")
         .does("Makes a checkpoint and answers when it is complete.")
-        .differs(
-            "Every answered write is on disk already. A checkpoint is a second, \
-            consistent copy of the database's files.",
-        ),
+        .differs("As BGSAVE; other clients are served meanwhile."),
     command(Verb::Shutdown, "SHUTDOWN", "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]", -1)
         .flags(&[
             Flags::ADMIN,
@@ -174,7 +183,8 @@ const CONFIG_SUBCOMMANDS: &[Command] = &[
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE])
         .since("2.0.0")
         .costs("O(P)")
-        .does("Returns the settings whose names match glob-style patterns."),
+        .does("Returns the settings whose names match glob-style patterns.")
+        .differs("Of Redis's settings only those that have a meaning here or that tools ask for."),
     help(Verb::ConfigHelp, "CONFIG", GROUP, "5.0.0"),
     command(Verb::ConfigResetStat, "RESETSTAT", "", 2)
         .under("CONFIG")
@@ -187,13 +197,19 @@ const CONFIG_SUBCOMMANDS: &[Command] = &[
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE])
         .since("2.8.0")
         .costs("O(P)")
-        .does("Writes changed settings to the file that they came from."),
+        .does("Writes changed settings to the file that they came from.")
+        .differs("There is no such file: always an error."),
     command(Verb::ConfigSet, "SET", "parameter value [parameter value ...]", -4)
         .under("CONFIG")
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE])
         .since("2.0.0")
         .costs("O(P)")
-        .does("Changes settings while the server runs."),
+        .does("Changes settings while the server runs.")
+        .differs(
+            "Changes latency-monitor-threshold, maxclients, notify-keyspace-events, \
+            requirepass, slowlog-log-slower-than and slowlog-max-len. Others may be set \
+            to what they are and to nothing else.",
+        ),
 ];
 
 /// The subcommands of LATENCY.
@@ -216,7 +232,8 @@ const LATENCY_SUBCOMMANDS: &[Command] = &[
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE])
         .since("7.0.0")
         .costs("O(V)")
-        .does("Returns how the times of commands are distributed."),
+        .does("Returns how the times of commands are distributed.")
+        .differs("Distributions are not kept: always empty."),
     command(Verb::LatencyHistory, "HISTORY", "event", 3)
         .under("LATENCY")
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE])
@@ -249,17 +266,20 @@ const MEMORY_SUBCOMMANDS: &[Command] = &[
         .under("MEMORY")
         .since("4.0.0")
         .costs("O(1)")
-        .does("Shows figures of the allocator."),
+        .does("Shows figures of the allocator.")
+        .differs("There are none."),
     command(Verb::MemoryPurge, "PURGE", "", 2)
         .under("MEMORY")
         .since("4.0.0")
         .costs("O(1)")
-        .does("Asks the allocator to return memory."),
+        .does("Asks the allocator to return memory.")
+        .differs("Accepted; the system's allocator returns memory by itself."),
     command(Verb::MemoryStats, "STATS", "", 2)
         .under("MEMORY")
         .since("4.0.0")
         .costs("O(1)")
-        .does("Returns where memory goes."),
+        .does("Returns where memory goes.")
+        .differs("Only figures that have a meaning here."),
     command(Verb::MemoryUsage, "USAGE", "key [SAMPLES count]", -3)
         .under("MEMORY")
         .flags(&[Flags::READONLY])

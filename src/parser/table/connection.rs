@@ -104,7 +104,7 @@ const CLIENT_SUBCOMMANDS: &[Command] = &[
         Verb::ClientKill,
         "KILL",
         "<ip:port | <ID client-id | TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB> \
-        | USER username | ADDR ip:port | LADDR ip:port | SKIPME <YES | NO>> ...>",
+        | USER username | ADDR ip:port | LADDR ip:port | SKIPME <YES | NO> | MAXAGE maxage> ...>",
         -3,
     )
     .under("CLIENT")
@@ -122,7 +122,11 @@ const CLIENT_SUBCOMMANDS: &[Command] = &[
     .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE])
     .since("2.4.0")
     .costs("O(C)")
-    .does("Describes all connections, or those that match."),
+    .does("Describes all connections, or those that match.")
+    .differs(
+        "The buffers are as of the last time that the client was served; a text connection \
+        has resp=0.",
+    ),
     command(Verb::ClientNoEvict, "NO-EVICT", "<ON | OFF>", 3)
         .under("CLIENT")
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE])
@@ -142,7 +146,8 @@ const CLIENT_SUBCOMMANDS: &[Command] = &[
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE])
         .since("2.9.50")
         .costs("O(1)")
-        .does("Holds back the commands of clients for some milliseconds."),
+        .does("Holds back the commands of clients for some milliseconds.")
+        .differs("CLIENT PAUSE and CLIENT UNPAUSE themselves are not held back."),
     command(Verb::ClientReply, "REPLY", "<ON | OFF | SKIP>", 3)
         .under("CLIENT")
         .flags(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE])

@@ -5,7 +5,7 @@ use crate::parser::{Args, Protocol, Verb};
 
 use super::super::client::Traits;
 use super::super::dispatch::Next;
-use super::super::interrupt::{Fault, SYNTAX};
+use super::super::interrupt::{Fault, NOT_AN_INTEGER, SYNTAX};
 use super::super::values::integer;
 use super::{Call, Handled, forget_subscriptions, forget_transaction};
 
@@ -25,7 +25,7 @@ pub(super) fn handle(call: &mut Call) -> Handled {
         Verb::Auth => auth(call),
         Verb::Hello => hello(call),
         Verb::Reset => reset(call),
-        _ => Err("ERR this command is being built".into()),
+        _ => super::client::handle(call),
     }
 }
 
@@ -49,9 +49,10 @@ fn ping(call: &mut Call) -> Handled {
 
 fn select(call: &mut Call) -> Handled {
     let Some(db) = integer::parse(call.args.at(0)) else {
-        return Err("ERR invalid DB index".into());
+        return Err(NOT_AN_INTEGER.into());
     };
     call.client.db = database(db, call.services.keyspace.databases())?;
+    call.services.runtime.uses_other_databases |= call.client.db > 0;
     call.reply.ok();
     Ok(())
 }
@@ -144,7 +145,7 @@ fn hello(call: &mut Call) -> Handled {
         authenticate(call, user, password)?;
     }
     if !call.client.traits.has(Traits::AUTHENTICATED) {
-        return Err("NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time".into());
+        return Err("NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time".into());
     }
     if let Some(name) = name {
         call.client.names().name = name;

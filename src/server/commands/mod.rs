@@ -14,7 +14,9 @@ use super::dispatch::{Next, Services};
 use super::interrupt::Interrupt;
 
 mod bitmaps;
+mod client;
 mod connection;
+mod help;
 mod keys;
 mod own;
 mod pubsub;

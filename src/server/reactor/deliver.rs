@@ -78,6 +78,9 @@ impl Reactor<'_> {
                 if connection.is_over_hard_bound() {
                     return self.close_slow_reader(id);
                 }
+                if let Some(client) = self.services.clients.get_mut(id) {
+                    client.unread_bytes = connection.outbox.queued_bytes() as u32;
+                }
                 if connection.flags.set(Flags::BLOCKED) {
                     self.set_interest(id, Interest::READABLE | Interest::WRITABLE);
                 }
@@ -99,6 +102,9 @@ impl Reactor<'_> {
         }
         let done = connection.flags.has(Flags::CLOSING) && connection.outbox.is_empty();
         if unblocked {
+            if let Some(client) = self.services.clients.get_mut(id) {
+                client.unread_bytes = 0;
+            }
             self.set_interest(id, Interest::READABLE);
         }
         if done {

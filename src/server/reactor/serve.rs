@@ -2,6 +2,7 @@
 //! the news from other threads, which answers pending replies and wakes who was parked.
 
 use std::io;
+use std::os::fd::AsRawFd;
 
 use super::super::acceptor::Accepted;
 use super::super::connection::{Flags, Turn};
@@ -232,6 +233,7 @@ impl Reactor<'_> {
             }
             let connection = entry.insert(Connection::new(socket, id, now_ms));
             let client = self.services.add_client(id, peer, local);
+            client.descriptor = connection.socket.as_raw_fd();
             if is_redis {
                 connection.expect(Protocol::Resp2);
                 client.protocol = Protocol::Resp2;

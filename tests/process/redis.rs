@@ -1,0 +1,53 @@
+//! What the program's flags for Redis clients do.
+
+use std::process::Command;
+
+use crate::client::Client;
+use crate::program::{Program, command_anywhere};
+
+fn start(command: &mut Command) -> (Program, Client) {
+    let mut program = Program::spawn(command.args(["--redis-listen", "127.0.0.1:0"]));
+    let client = Client::connect(program.next_address());
+    (program, client)
+}
+
+/// Sends an inline command, which only a listener for Redis clients answers in RESP.
+#[track_caller]
+fn say(client: &mut Client, line: &str, reply: &str) {
+    client.send(format!("{line}\r\n"));
+    client.expect(format!("{reply}\r\n"));
+}
+
+#[test]
+fn flags_for_redis_clients() {
+    let room = tempfile::tempdir().unwrap();
+    let data = room.path().join("data");
+    let mut command = command_anywhere(&data);
+    command.args(["--requirepass", "secret", "--databases", "3", "--enable-debug-command"]);
+    command.arg("--checkpoint-dir").arg(room.path().join("copy"));
+    let (_program, mut client) = start(&mut command);
+    say(&mut client, "PING", "-NOAUTH Authentication required.");
+    say(&mut client, "AUTH secret", "+OK");
+    say(&mut client, "PING", "+PONG");
+    say(&mut client, "SELECT 2", "+OK");
+    say(&mut client, "SELECT 3", "-ERR DB index is out of range");
+    say(&mut client, "DEBUG SLEEP 0", "+OK");
+    say(&mut client, "CONFIG GET maxmemory", "*2\r\n$9\r\nmaxmemory\r\n$7\r\n8388608");
+    let dir = data.display().to_string();
+    let reply = format!("*2\r\n$3\r\ndir\r\n${}\r\n{dir}", dir.len());
+    say(&mut client, "CONFIG GET dir", &reply);
+    say(&mut client, "SET k v", "+OK");
+    say(&mut client, "SAVE", "+OK");
+    assert!(room.path().join("copy/CURRENT").exists());
+}
+
+#[test]
+fn a_password_from_the_environment_and_a_checkpoint_beside_the_data() {
+    let room = tempfile::tempdir().unwrap();
+    let mut command = command_anywhere(&room.path().join("data"));
+    let (_program, mut client) = start(command.env("CHRONOS_PASSWORD", "secret"));
+    say(&mut client, "PING", "-NOAUTH Authentication required.");
+    say(&mut client, "AUTH secret", "+OK");
+    say(&mut client, "SAVE", "+OK");
+    assert!(room.path().join("data.checkpoint/CURRENT").exists());
+}
