@@ -63,9 +63,9 @@ pub enum Error {
     /// The server speaks something else than RESP.
     #[error("the server's reply is not RESP ({0})")]
     NotResp(String),
-    /// The server refused what a RESP connection begins with.
+    /// The server refused what the client itself needs of it: a login, a database, a list of keys.
     #[error("{0}")]
-    Handshake(String),
+    Refused(String),
     /// Ctrl-C ended the waiting for a reply.
     #[error("interrupted; whether the server goes on with that command is unknown")]
     Interrupted,
@@ -91,7 +91,7 @@ impl Error {
                 | Self::NothingListens { .. }
                 | Self::Connect { .. }
                 | Self::Request(_)
-                | Self::Handshake(_)
+                | Self::Refused(_)
         )
     }
 }

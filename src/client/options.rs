@@ -64,12 +64,12 @@ pub(crate) struct Options {
     /// Redis. Replies are waited for without limit, unless --timeout is given.
     #[arg(long)]
     pub(crate) resp: bool,
-    #[command(flatten)]
-    pub(crate) flags: RespOptions,
     /// One command and its arguments, which are joined by one space each (with --resp sent as they
     /// are), e.g. SET greeting hello.
     #[arg(trailing_var_arg = true, value_name = "COMMAND", conflicts_with = "mode")]
     pub(crate) command: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) flags: RespOptions,
 }
 
 impl Options {

@@ -66,7 +66,7 @@ impl Redis {
         }
         let port = self.port.to_string();
         let mut command = Command::new("redis-cli");
-        command.args(["-p", &port, "-3"]).args(arguments).stdin(Stdio::null());
+        command.args(["-p", &port]).args(arguments).stdin(Stdio::null());
         Some(command.output().unwrap().stdout)
     }
 }
@@ -115,9 +115,10 @@ fn formats_are_those_of_redis_cli() {
         &["DEBUG", "PROTOCOL", "verbatim"],
         &["-n", "3", "DBSIZE"],
     ];
-    for format in ["--raw", "--no-raw", "--csv", "--json"] {
+    let formats = ["--raw", "--no-raw", "--csv", "--json"];
+    for flags in formats.iter().flat_map(|format| [["-2", format], ["-3", format]]) {
         for command in commands {
-            let arguments = [&[format], command].concat();
+            let arguments = [&flags, command].concat();
             let Some(expected) = redis.redis_cli(&arguments) else {
                 eprintln!("skipped: {REFERENCE}x is not installed");
                 return;

@@ -3,6 +3,7 @@
 //! A server that does not know the question, or answers it in an unknown shape, leaves this empty: the
 //! prompt then offers nothing, and says nothing of it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::value::Value;
@@ -103,14 +104,15 @@ impl Entry {
     }
 }
 
-impl Vocabulary for Docs {
+impl Vocabulary for RefCell<Docs> {
     fn candidates(&self, line: &str, position: usize) -> (usize, Vec<String>) {
+        let docs = self.borrow();
         let typed = line.get(..position).unwrap_or_default();
         let help = typed.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("help "));
         let start = if help { 5 } else { 0 };
         let word = typed.get(start..).unwrap_or_default();
         let own = PROMPT_WORDS.iter().filter(|own| !help && !word.is_empty() && begins(own, word));
-        let names = self.entries.keys().filter(|name| begins(name, word)).cloned();
+        let names = docs.entries.keys().filter(|name| begins(name, word)).cloned();
         (start, names.chain(own.map(|&own| own.to_owned())).collect())
     }
 
@@ -119,7 +121,8 @@ impl Vocabulary for Docs {
             .iter()
             .map(|word| String::from_utf8_lossy(word).into_owned())
             .collect();
-        let (entry, named) = self.find(&words)?;
+        let docs = self.borrow();
+        let (entry, named) = docs.find(&words)?;
         remaining(entry.arguments.iter().map(String::as_str), words.len() - named, line)
     }
 }
@@ -243,7 +246,7 @@ mod tests {
 
     #[test]
     fn hints_follow_the_arguments() {
-        let docs = Docs::of(&reply());
+        let docs = RefCell::new(Docs::of(&reply()));
         let cases = [
             ("set", Some(" key value [EX seconds|KEEPTTL]")),
             ("SET ", Some("key value [EX seconds|KEEPTTL]")),
@@ -261,7 +264,7 @@ mod tests {
 
     #[test]
     fn names_are_completed_subcommands_too() {
-        let docs = Docs::of(&reply());
+        let docs = RefCell::new(Docs::of(&reply()));
         assert_eq!(
             docs.candidates("c", 1),
             (0, vec!["CONFIG".to_owned(), "CONFIG GET".to_owned(), "clear".to_owned()])

@@ -60,11 +60,12 @@ impl Link {
     pub(crate) fn receive(&mut self) -> Result<Value> {
         let start = Instant::now();
         loop {
-            if let Some(value) = self.poll()? {
-                return Ok(value);
-            }
+            // First, so that a flood of values can be interrupted too.
             if self.interrupt.is_set() {
                 return Err(Error::Interrupted);
+            }
+            if let Some(value) = self.poll()? {
+                return Ok(value);
             }
             if self.endpoint.timeout.is_some_and(|timeout| start.elapsed() >= timeout) {
                 return Err(self.endpoint.timed_out());

@@ -111,8 +111,13 @@ fn run_script(runner: &mut Runner<'_, '_>, input: impl Read) -> io::Result<Exit>
             runner.output.out.flush()?;
         }
         line.clear();
-        if input.read_until(b'\n', &mut line)? == 0 {
-            break;
+        match input.read_until(b'\n', &mut line) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => {
+                let message = format!("cannot read the commands: {error}");
+                return runner.output.fail(&message, Exit::Unusable);
+            }
         }
         match runner.line(&line)? {
             ControlFlow::Continue(None) => {

@@ -83,14 +83,13 @@ fn collect(
     let mut all_sent = false;
     let mut heard = Instant::now();
     loop {
+        if runner.session.interrupt().is_set() {
+            return Ok(Err(Error::Interrupted));
+        }
         if !all_sent {
             match sent.try_recv() {
                 Ok(Ok(())) => {
-                    writeln!(
-                        runner.output.out,
-                        "All data transferred. Waiting for the last reply..."
-                    )?;
-                    runner.output.out.flush()?;
+                    announce_last(runner)?;
                     (all_sent, heard) = (true, Instant::now());
                 }
                 // Why nothing more can be sent shows in what the server says last.
@@ -102,10 +101,7 @@ fn collect(
         match link.poll() {
             Ok(Some(Value::Bulk(text))) if text == mark => {
                 if !all_sent {
-                    writeln!(
-                        runner.output.out,
-                        "All data transferred. Waiting for the last reply..."
-                    )?;
+                    announce_last(runner)?;
                 }
                 writeln!(runner.output.out, "Last reply received from server.")?;
                 return Ok(Ok(()));
@@ -119,7 +115,6 @@ fn collect(
                     runner.output.complain(&String::from_utf8_lossy(&error))?;
                 }
             }
-            Ok(None) if runner.session.interrupt().is_set() => return Ok(Err(Error::Interrupted)),
             Ok(None) if all_sent && timeout.is_some_and(|timeout| heard.elapsed() > timeout) => {
                 let seconds = timeout.unwrap_or_default().as_secs();
                 runner.output.complain(&format!("No replies for {seconds} seconds: exiting."))?;
@@ -130,6 +125,11 @@ fn collect(
             Err(error) => return Ok(Err(error)),
         }
     }
+}
+
+fn announce_last(runner: &mut Runner<'_, '_>) -> io::Result<()> {
+    writeln!(runner.output.out, "All data transferred. Waiting for the last reply...")?;
+    runner.output.out.flush()
 }
 
 /// 32 hexadecimal digits that no reply holds by chance.

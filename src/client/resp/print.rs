@@ -3,7 +3,8 @@
 //! Facts from redis-cli 7.0.15, kept byte for byte, the empty line behind an error in raw format
 //! included. It departs where redis-cli writes what a reader of that format refuses: quotes inside
 //! `--quoted-json` strings are escaped, composite keys of a JSON object are one string, infinities are
-//! strings in JSON; and where it gives up: big numbers.
+//! strings in JSON; and where it gives up: big numbers. An error stays `error:` and a string in JSON,
+//! so that it cannot be taken for a value.
 //!
 //! Everything here is pure: a value in, bytes out. Whether they are harmless on a terminal is for the
 //! caller to see to.

@@ -1,6 +1,7 @@
 //! RESP at the prompt: where commands go is shown before the cursor, and the server's own
 //! documentation is the vocabulary.
 
+use std::cell::RefCell;
 use std::io;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -9,7 +10,7 @@ use super::docs::Docs;
 use super::print::Format;
 use super::runner::Runner;
 use super::session::{Session, words};
-use crate::client::app::Output;
+use crate::client::app::{Exit, Output};
 use crate::client::repl::{Dialect, Vocabulary};
 
 /// Clears the screen and goes to its first line.
@@ -23,7 +24,8 @@ const SECRETIVE: &[&[&str]] =
 pub(crate) struct RespDialect {
     session: Session,
     format: Format,
-    docs: Rc<Docs>,
+    /// Shared with the line editor.
+    docs: Rc<RefCell<Docs>>,
 }
 
 impl RespDialect {
@@ -39,7 +41,7 @@ impl RespDialect {
                 return output.out.write_all(CLEAR).map(ControlFlow::Continue);
             }
             Some((word, topic)) if word.eq_ignore_ascii_case("help") => {
-                let help = self.docs.help(topic);
+                let help = self.docs.borrow().help(topic);
                 return output
                     .out_paint
                     .text(output.out, help.as_bytes())
@@ -53,17 +55,28 @@ impl RespDialect {
         if flow == ControlFlow::Continue(None) {
             output.complain(&"the quotes are not balanced")?;
         }
+        if flow == ControlFlow::Continue(Some(Exit::Fine))
+            && typed.first().is_some_and(|word| word.eq_ignore_ascii_case("auth"))
+        {
+            // Before the login the server may have kept them to itself.
+            self.load_docs();
+        }
         Ok(flow.map_continue(|_| ()))
+    }
+
+    /// Asks what there is to offer. Without an answer that is nothing, which is no reason to bother
+    /// anybody.
+    fn load_docs(&mut self) {
+        if let Ok(replies) = self.session.ask(vec![words(&["COMMAND", "DOCS"])]) {
+            *self.docs.borrow_mut() = replies.first().map(Docs::of).unwrap_or_default();
+        }
     }
 }
 
 impl Dialect for RespDialect {
     fn vocabulary(&mut self) -> Rc<dyn Vocabulary> {
-        // Without an answer there is nothing to offer, which is no reason to bother anybody.
-        if let Ok(replies) = self.session.ask(vec![words(&["COMMAND", "DOCS"])]) {
-            self.docs = Rc::new(replies.first().map(Docs::of).unwrap_or_default());
-        }
-        Rc::<Docs>::clone(&self.docs)
+        self.load_docs();
+        Rc::<RefCell<Docs>>::clone(&self.docs)
     }
 
     fn prompt(&self) -> String {
@@ -100,12 +113,32 @@ fn is_secretive(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::super::interrupt::Interrupt;
     use super::super::session::{Login, Protocol};
     use super::*;
     use crate::client::connection::Endpoint;
     use crate::client::fake;
     use crate::client::paint::Paint;
+
+    #[test]
+    fn what_a_login_opens_is_offered() {
+        let open = AtomicBool::new(false);
+        let port = fake::serve_resp(move |_, words| match words[0].as_str() {
+            "AUTH" => {
+                open.store(true, Ordering::Relaxed);
+                b"+OK\r\n".to_vec()
+            }
+            _ if open.load(Ordering::Relaxed) => b"*2\r\n+get\r\n*0\r\n".to_vec(),
+            _ => b"-NOAUTH Authentication required.\r\n".to_vec(),
+        });
+        let mut dialect = dialect(port);
+        let vocabulary = dialect.vocabulary();
+        assert!(vocabulary.candidates("ge", 2).1.is_empty());
+        with_output(|output| assert!(dialect.answer("AUTH pw", output).unwrap().is_continue()));
+        assert_eq!(vocabulary.candidates("ge", 2).1, ["GET"]);
+    }
 
     #[test]
     fn passwords_are_not_kept() {
@@ -119,6 +152,30 @@ mod tests {
         }
     }
 
+    fn dialect(port: u16) -> RespDialect {
+        let login = Login {
+            endpoint: Endpoint::local(port),
+            protocol: Protocol::Two,
+            user: None,
+            password: None,
+            database: 0,
+        };
+        let session = Session::open(login, Interrupt::default()).unwrap();
+        RespDialect::new(session, Format::Standard)
+    }
+
+    /// What is written for a person, to each output.
+    fn with_output(write: impl FnOnce(&mut Output<'_>)) -> (String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        write(&mut Output {
+            out: &mut out,
+            out_paint: Paint::PERSON,
+            err: &mut err,
+            err_paint: Paint::PERSON,
+        });
+        (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
     /// What a person sees at the prompt: replies and, apart, what is said besides.
     fn seen(entered: &str) -> (String, String, bool) {
         let port = fake::serve_resp(|_, words| match words[0].to_uppercase().as_str() {
@@ -128,25 +185,13 @@ mod tests {
             "FAIL" => b"-ERR \x1b[2J\r\n".to_vec(),
             _ => b":1\r\n".to_vec(),
         });
-        let login = Login {
-            endpoint: Endpoint::local(port),
-            protocol: Protocol::Two,
-            user: None,
-            password: None,
-            database: 0,
-        };
-        let session = Session::open(login, Interrupt::default()).unwrap();
-        let mut dialect = RespDialect::new(session, Format::Standard);
+        let mut dialect = dialect(port);
         assert_eq!(dialect.vocabulary().candidates("ge", 2).1, ["GET"]);
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut output = Output {
-            out: &mut out,
-            out_paint: Paint::PERSON,
-            err: &mut err,
-            err_paint: Paint::PERSON,
-        };
-        let left = dialect.answer(entered, &mut output).unwrap().is_break();
-        (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap(), left)
+        let mut left = false;
+        let (out, err) = with_output(|output| {
+            left = dialect.answer(entered, output).unwrap().is_break();
+        });
+        (out, err, left)
     }
 
     #[test]

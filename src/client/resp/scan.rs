@@ -41,7 +41,7 @@ impl Scan {
         Ok(runner.ask(vec![command])?.and_then(|replies| match replies.into_iter().next() {
             Some(Value::Array(page)) => self.turn(&page).map(Some),
             Some(Value::Error(error)) => {
-                Err(Error::Handshake(String::from_utf8_lossy(&error).into_owned()))
+                Err(Error::Refused(String::from_utf8_lossy(&error).into_owned()))
             }
             _ => Err(senseless()),
         }))
@@ -88,7 +88,7 @@ pub(crate) fn walk(
 pub(crate) fn failed(runner: &mut Runner<'_, '_>, error: &Error) -> io::Result<Exit> {
     let exit = match error {
         Error::Interrupted => return runner.output.out.flush().map(|()| Exit::Fine),
-        Error::Handshake(_) => Exit::Refused,
+        Error::Refused(_) => Exit::Refused,
         _ => Exit::Unusable,
     };
     runner.output.fail(error, exit)

@@ -135,7 +135,7 @@ impl Session {
         Ok(link)
     }
 
-    /// Takes the connection back, or for good.
+    /// Takes the connection back.
     pub(crate) fn put(&mut self, link: Link) {
         self.link = Some(link);
     }
@@ -205,7 +205,7 @@ impl Session {
         if self.database != 0 {
             let database = self.database.to_string();
             if let Some(refusal) = refusal(&mut link, words(&["SELECT", &database]))? {
-                return Err(Error::Handshake(format!("SELECT {database} failed: {refusal}")));
+                return Err(Error::Refused(format!("SELECT {database} failed: {refusal}")));
             }
         }
         Ok(link)
@@ -219,7 +219,7 @@ impl Session {
         let refusal = refusal(link, words(&["HELLO", "3"]))?;
         match refusal {
             Some(refusal) if self.login.protocol == Protocol::Three => {
-                Err(Error::Handshake(format!("HELLO 3 failed: {refusal}")))
+                Err(Error::Refused(format!("HELLO 3 failed: {refusal}")))
             }
             _ => Ok(()),
         }
