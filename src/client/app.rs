@@ -11,8 +11,9 @@ use super::connection::{Connection, Endpoint};
 use super::error::{Error, Result};
 use super::options::{ColorChoice, Options};
 use super::paint::Paint;
+use super::repl::TextDialect;
 use super::session::Session;
-use super::{repl, request, script};
+use super::{repl, request, resp, script};
 
 /// How a run ended, as scripts around the client see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +85,9 @@ pub fn main() -> ExitCode {
 
 fn run(options: Options, output: &mut Output<'_>) -> io::Result<Exit> {
     let color = options.color();
+    if options.resp {
+        return resp::run(options, output);
+    }
     let endpoint = options.endpoint.endpoint();
     if !options.command.is_empty() {
         return run_one(&endpoint, &options.command, output);
@@ -102,12 +106,15 @@ fn run_prompt(
     color: ColorChoice,
     output: &mut Output<'_>,
 ) -> io::Result<Exit> {
-    // The line editor draws with colours of its own, on the terminal, whatever the replies get.
-    let hint_color = Paint::of(&io::stdin(), color).is_colored();
     match Session::open(endpoint) {
-        Ok(session) => repl::run(session, endpoint, hint_color, output),
+        Ok(session) => repl::run(&mut TextDialect { session, endpoint }, hint_color(color), output),
         Err(error) => output.fail(&error, Exit::Unusable),
     }
+}
+
+/// The line editor draws with colours of its own, on the terminal, whatever the replies get.
+pub(crate) fn hint_color(color: ColorChoice) -> bool {
+    Paint::of(&io::stdin(), color).is_colored()
 }
 
 /// Runs the command that the arguments spell.

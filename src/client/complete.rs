@@ -35,7 +35,8 @@ fn leave_words_of(word: &str) -> impl Iterator<Item = String> + '_ {
         .map(|&name| name.to_owned())
 }
 
-fn begins(name: &str, word: &str) -> bool {
+/// Whether `name` begins with `word`, in any case.
+pub(crate) fn begins(name: &str, word: &str) -> bool {
     name.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word))
 }
 
@@ -44,7 +45,16 @@ pub(crate) fn hint(line: &str) -> Option<String> {
     let mut typed = line.split(' ').skip_while(|word| word.is_empty());
     let command = table::find(typed.next()?.as_bytes())?;
     let given = typed.filter(|word| !word.is_empty()).count();
-    let missing = arguments(command.line_arguments()).skip(given).collect::<Vec<_>>().join(" ");
+    remaining(arguments(command.line_arguments()), given, line)
+}
+
+/// The arguments behind the first `given`, as they are shown behind `line`.
+pub(crate) fn remaining<'a>(
+    arguments: impl Iterator<Item = &'a str>,
+    given: usize,
+    line: &str,
+) -> Option<String> {
+    let missing = arguments.skip(given).collect::<Vec<_>>().join(" ");
     if missing.is_empty() {
         return None;
     }

@@ -91,11 +91,13 @@ impl Endpoint {
     /// Gives a time-out of the socket its name.
     fn explain(&self, error: Error) -> Error {
         match error {
-            Error::Broken(source) if is_timeout(&source) => {
-                Error::TimedOut { seconds: self.reply_timeout().as_secs_f64() }
-            }
+            Error::Broken(source) if is_timeout(&source) => self.timed_out(),
             other => other,
         }
+    }
+
+    pub(crate) fn timed_out(&self) -> Error {
+        Error::TimedOut { seconds: self.reply_timeout().as_secs_f64() }
     }
 }
 
@@ -107,8 +109,21 @@ impl Endpoint {
     }
 }
 
-fn is_timeout(error: &io::Error) -> bool {
+/// Whether a socket's time-out passed.
+pub(crate) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// Looks without waiting whether something is there to be read: `None` where the other side is silent,
+/// 0 where it closed the connection.
+pub(crate) fn pending(stream: &TcpStream) -> io::Result<Option<usize>> {
+    stream.set_nonblocking(true)?;
+    let peeked = stream.peek(&mut [0]);
+    stream.set_nonblocking(false)?;
+    match peeked {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// A blocking connection.
@@ -211,12 +226,7 @@ impl Connection {
     /// Whether the connection can still be used, as far as this side can know: the server has not
     /// closed it, nor sent what nobody asked for.
     pub(crate) fn is_alive(&self) -> bool {
-        if !self.is_drained() || self.stream.set_nonblocking(true).is_err() {
-            return false;
-        }
-        let peeked = self.stream.peek(&mut [0]);
-        let waiting = matches!(peeked, Err(ref error) if error.kind() == io::ErrorKind::WouldBlock);
-        self.stream.set_nonblocking(false).is_ok() && waiting
+        self.is_drained() && matches!(pending(&self.stream), Ok(None))
     }
 }
 

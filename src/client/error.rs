@@ -60,6 +60,15 @@ pub enum Error {
     /// The reply has none of the protocol's shapes: is this a Chronos server?
     #[error("the server's reply makes no sense ({0}); is it a Chronos server?")]
     Malformed(String),
+    /// The server speaks something else than RESP.
+    #[error("the server's reply is not RESP ({0})")]
+    NotResp(String),
+    /// The server refused what the client itself needs of it: a login, a database, a list of keys.
+    #[error("{0}")]
+    Refused(String),
+    /// Ctrl-C ended the waiting for a reply.
+    #[error("interrupted; whether the server goes on with that command is unknown")]
+    Interrupted,
     /// The reply is larger than the client takes.
     #[error("the server's reply is larger than {limit} bytes")]
     TooLarge {
@@ -82,6 +91,7 @@ impl Error {
                 | Self::NothingListens { .. }
                 | Self::Connect { .. }
                 | Self::Request(_)
+                | Self::Refused(_)
         )
     }
 }

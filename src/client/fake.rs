@@ -1,5 +1,5 @@
-//! A tiny server for tests: enough of the text protocol to try the client without an engine. Its
-//! threads end with the test process. Shared with `tests/client.rs`.
+//! Tiny servers for tests: enough of the text protocol to try the client without an engine, and RESP
+//! with the replies that a test chooses. Threads end with the test process. Shared with `tests/client/`.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -76,6 +76,47 @@ fn answer(store: &Store, line: &[u8]) -> (Vec<u8>, bool) {
 
 fn text(text: &str) -> Vec<u8> {
     format!("TEXT {}\n{text}", text.len()).into_bytes()
+}
+
+/// A server that reads commands in RESP and answers each as `answer` says, given the number of its
+/// connection; an empty answer closes that.
+pub(crate) fn serve_resp(
+    answer: impl Fn(usize, &[String]) -> Vec<u8> + Send + Sync + 'static,
+) -> u16 {
+    serve(move |number, stream| {
+        let mut input = BufReader::new(&stream);
+        while let Some(words) = command(&mut input) {
+            let reply = answer(number, &words);
+            if reply.is_empty() || (&stream).write_all(&reply).is_err() {
+                break;
+            }
+        }
+    })
+}
+
+/// One command; none at the end of the connection.
+fn command(input: &mut impl BufRead) -> Option<Vec<String>> {
+    let count = number_behind(input, '*')?;
+    (0..count)
+        .map(|_| {
+            let mut word = vec![0; number_behind(input, '$')? + 2];
+            input.read_exact(&mut word).ok()?;
+            word.truncate(word.len() - 2);
+            Some(String::from_utf8_lossy(&word).into_owned())
+        })
+        .collect()
+}
+
+/// The number of the next line that is not empty, behind its mark.
+fn number_behind(input: &mut impl BufRead, mark: char) -> Option<usize> {
+    let mut line = String::new();
+    while line.trim().is_empty() {
+        line.clear();
+        if input.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+    }
+    Some(line.trim().strip_prefix(mark).unwrap().parse().unwrap())
 }
 
 /// A port of this machine on which nothing listens. A free one could be given to the next test.

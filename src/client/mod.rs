@@ -1,5 +1,5 @@
-//! The blocking side of the text protocol: a library for programs, the bundled `client` (REPL,
-//! single command, script) and the load tester `bench`.
+//! The blocking side of the protocols: a library for programs that speaks text, the bundled `client`
+//! (REPL, single command, script; in text or RESP) and the load tester `bench`.
 //!
 //! ```no_run
 //! use chronos::client::{Connection, Endpoint, Reply};
@@ -11,8 +11,9 @@
 //! ```
 //!
 //! Layers: `connection` → `reply`, `request` → `error`; above them `session` (reconnects), and on top
-//! the three ways to use it. The client knows the parser's command table and nothing of the engine
-//! or the server; it must never interpret, trim or re-encode a value.
+//! the three ways to use it. `resp` is the same in RESP, with its own codec and session, and shares
+//! the prompt, the options and the outputs. The client knows the parser's command table and nothing
+//! of the engine or the server; it must never interpret, trim or re-encode a value.
 
 mod app;
 pub mod bench;
@@ -24,6 +25,7 @@ mod paint;
 mod repl;
 mod reply;
 mod request;
+mod resp;
 mod script;
 mod session;
 

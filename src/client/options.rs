@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, ValueEnum};
 
 use super::connection::{DEFAULT_HOST, DEFAULT_PORT, Endpoint};
+use super::resp::options::RespOptions;
 
 /// Where the server is.
 #[derive(Debug, Clone, Args)]
@@ -47,7 +48,8 @@ pub(crate) enum ColorChoice {
     after_help = "Without COMMAND and at a terminal, opens a prompt; 'exit' leaves it.\n\
         Without COMMAND and with input from a pipe or file, runs it line by line.\n\
         Exit codes: 0 all went well, 1 the server refused a command, 2 wrong usage or no connection.\n\
-        Environment: NO_COLOR, CHRONOS_HISTORY (the file that keeps the prompt's history)."
+        Environment: NO_COLOR, CHRONOS_HISTORY (the file that keeps the prompt's history), REDISCLI_AUTH\n\
+        (the password with --resp)."
 )]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -58,9 +60,16 @@ pub(crate) struct Options {
     /// Same as --color never.
     #[arg(long, overrides_with = "color")]
     no_color: bool,
-    /// One command and its arguments, which are joined by one space each, e.g. SET greeting hello.
-    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
+    /// Speak RESP, the protocol of Redis, and print replies as redis-cli does; for Chronos and any
+    /// Redis. Replies are waited for without limit, unless --timeout is given.
+    #[arg(long)]
+    pub(crate) resp: bool,
+    /// One command and its arguments, which are joined by one space each (with --resp sent as they
+    /// are), e.g. SET greeting hello.
+    #[arg(trailing_var_arg = true, value_name = "COMMAND", conflicts_with = "mode")]
     pub(crate) command: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) flags: RespOptions,
 }
 
 impl Options {

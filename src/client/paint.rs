@@ -34,6 +34,10 @@ impl Paint {
         Self { terminal, color }
     }
 
+    pub(crate) fn is_terminal(self) -> bool {
+        self.terminal
+    }
+
     pub(crate) fn is_colored(self) -> bool {
         self.color
     }
@@ -73,7 +77,8 @@ impl Paint {
         writeln!(out, "{RESET}")
     }
 
-    fn text(self, out: &mut dyn Write, text: &[u8]) -> io::Result<()> {
+    /// Writes lines, and the end of the last one where it lacks.
+    pub(crate) fn text(self, out: &mut dyn Write, text: &[u8]) -> io::Result<()> {
         if text.is_empty() {
             return Ok(());
         }
@@ -98,6 +103,12 @@ impl Paint {
     fn bytes(self, out: &mut dyn Write, bytes: &[u8]) -> io::Result<()> {
         if self.terminal { harmless(out, bytes) } else { out.write_all(bytes) }
     }
+}
+
+#[cfg(test)]
+impl Paint {
+    /// What a person gets, without colours.
+    pub(crate) const PERSON: Self = Self { terminal: true, color: false };
 }
 
 fn environment_likes_color() -> bool {
@@ -140,7 +151,7 @@ fn escape(out: &mut dyn Write, character: char) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    const PERSON: Paint = Paint { terminal: true, color: false };
+    const PERSON: Paint = Paint::PERSON;
     const PROGRAM: Paint = Paint { terminal: false, color: false };
 
     fn shown(paint: Paint, reply: &Reply) -> Vec<u8> {

@@ -1,4 +1,5 @@
-//! The prompt: line editing, history, completion and hints by rustyline; commands go to a [`Session`].
+//! The prompt: line editing, history, completion and hints by rustyline. What is behind it, the text
+//! protocol or RESP, is a [`Dialect`].
 //!
 //! It never ends because of the server: what went wrong is said, and the next command tries again.
 
@@ -6,6 +7,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
@@ -20,32 +22,54 @@ use super::connection::Endpoint;
 use super::request;
 use super::session::Session;
 
-const PROMPT: &str = "chronos> ";
 const HISTORY_LINES: usize = 1000;
 
 type Prompt = Editor<CommandHelper, DefaultHistory>;
 
+/// What is behind a prompt.
+pub(crate) trait Dialect {
+    /// What to offer while a person types.
+    fn vocabulary(&mut self) -> Rc<dyn Vocabulary>;
+    /// What to show before the cursor.
+    fn prompt(&self) -> String;
+    /// What to say first.
+    fn greeting(&self) -> String;
+    /// Whether what was entered may be kept in the history: it holds no password.
+    fn keeps(&self, entered: &str) -> bool;
+    /// Runs what was entered. Breaks when the person leaves.
+    fn answer(&mut self, entered: &str, output: &mut Output<'_>) -> io::Result<ControlFlow<()>>;
+}
+
+/// What a prompt offers while a person types.
+pub(crate) trait Vocabulary {
+    /// The names that fit the word before `position`, and where that word begins.
+    fn candidates(&self, line: &str, position: usize) -> (usize, Vec<String>);
+    /// The arguments that `line` still lacks, to be shown behind it.
+    fn hint(&self, line: &str) -> Option<String>;
+}
+
 /// Reads and runs commands until the person leaves.
 pub(crate) fn run(
-    mut session: Session,
-    endpoint: &Endpoint,
+    dialect: &mut impl Dialect,
     hint_color: bool,
     output: &mut Output<'_>,
 ) -> io::Result<Exit> {
-    let mut prompt = match open_prompt(hint_color) {
+    let mut prompt = match open_prompt(hint_color, dialect.vocabulary()) {
         Ok(prompt) => prompt,
         Err(error) => {
             return output.fail(&format!("cannot use the terminal: {error}"), Exit::Unusable);
         }
     };
     let mut history = History::open(&mut prompt, output)?;
-    output.notice(&format!("Connected to {endpoint}. HELP lists the commands; exit leaves."))?;
+    output.notice(&dialect.greeting())?;
     loop {
         output.out.flush()?;
-        match prompt.readline(PROMPT) {
+        match prompt.readline(&dialect.prompt()) {
             Ok(line) => {
-                history.keep(&mut prompt, output)?;
-                if answer_all(&mut session, &line, output)?.is_break() {
+                if dialect.keeps(&line) {
+                    history.keep(&mut prompt, &line, output)?;
+                }
+                if dialect.answer(&line, output)?.is_break() {
                     break;
                 }
             }
@@ -60,19 +84,52 @@ pub(crate) fn run(
     Ok(Exit::Fine)
 }
 
-/// Runs what was entered: a line, or as many as were pasted at once.
-fn answer_all(
-    session: &mut Session,
-    entered: &str,
-    output: &mut Output<'_>,
-) -> io::Result<ControlFlow<()>> {
-    for line in entered.split('\n') {
-        if LEAVE_WORDS.iter().any(|word| word.eq_ignore_ascii_case(line.trim())) {
-            return Ok(ControlFlow::Break(()));
-        }
-        answer(session, line.as_bytes(), output)?;
+/// The text protocol at the prompt.
+pub(crate) struct TextDialect<'e> {
+    pub(crate) session: Session,
+    pub(crate) endpoint: &'e Endpoint,
+}
+
+impl Dialect for TextDialect<'_> {
+    fn vocabulary(&mut self) -> Rc<dyn Vocabulary> {
+        Rc::new(CommandTable)
     }
-    Ok(ControlFlow::Continue(()))
+
+    fn prompt(&self) -> String {
+        "chronos> ".to_owned()
+    }
+
+    fn greeting(&self) -> String {
+        format!("Connected to {}. HELP lists the commands; exit leaves.", self.endpoint)
+    }
+
+    fn keeps(&self, _: &str) -> bool {
+        true
+    }
+
+    /// Runs what was entered: a line, or as many as were pasted at once.
+    fn answer(&mut self, entered: &str, output: &mut Output<'_>) -> io::Result<ControlFlow<()>> {
+        for line in entered.split('\n') {
+            if LEAVE_WORDS.iter().any(|word| word.eq_ignore_ascii_case(line.trim())) {
+                return Ok(ControlFlow::Break(()));
+            }
+            answer(&mut self.session, line.as_bytes(), output)?;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// The command table, as a vocabulary.
+struct CommandTable;
+
+impl Vocabulary for CommandTable {
+    fn candidates(&self, line: &str, position: usize) -> (usize, Vec<String>) {
+        complete::candidates(line, position)
+    }
+
+    fn hint(&self, line: &str) -> Option<String> {
+        complete::hint(line)
+    }
 }
 
 /// Runs one line and shows what came of it.
@@ -92,7 +149,7 @@ fn answer(session: &mut Session, line: &[u8], output: &mut Output<'_>) -> io::Re
     }
 }
 
-fn open_prompt(hint_color: bool) -> rustyline::Result<Prompt> {
+fn open_prompt(hint_color: bool, vocabulary: Rc<dyn Vocabulary>) -> rustyline::Result<Prompt> {
     // When the replies go to a file, the prompt stays on the terminal.
     let behavior = if io::stdout().is_terminal() { Behavior::Stdio } else { Behavior::PreferTerm };
     let color = if hint_color { ColorMode::Enabled } else { ColorMode::Disabled };
@@ -101,12 +158,12 @@ fn open_prompt(hint_color: bool) -> rustyline::Result<Prompt> {
         .max_history_size(HISTORY_LINES)?
         .history_ignore_dups(true)?
         .history_ignore_space(true)
-        .auto_add_history(true)
+        .auto_add_history(false)
         .behavior(behavior)
         .color_mode(color)
         .build();
-    let mut prompt = Prompt::with_default(config)?;
-    prompt.set_helper(Some(CommandHelper));
+    let mut prompt = Prompt::with_config(config)?;
+    prompt.set_helper(Some(CommandHelper(vocabulary)));
     Ok(prompt)
 }
 
@@ -129,7 +186,9 @@ impl History {
 
     /// Keeps the line just entered at once: a terminal that is closed takes nothing along. The first
     /// failure is told, and ends the attempts.
-    fn keep(&mut self, prompt: &mut Prompt, output: &mut Output<'_>) -> io::Result<()> {
+    fn keep(&mut self, prompt: &mut Prompt, line: &str, output: &mut Output<'_>) -> io::Result<()> {
+        // In memory it cannot fail.
+        drop(prompt.add_history_entry(line));
         let Some(path) = self.path.take() else { return Ok(()) };
         match append(prompt, &path) {
             Ok(()) => {
@@ -163,9 +222,9 @@ fn history_path(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
     Some(state.join("chronos/history"))
 }
 
-/// Connects [`complete`] to the line editor.
-#[derive(Default, Helper, Validator)]
-struct CommandHelper;
+/// Connects a [`Vocabulary`] to the line editor.
+#[derive(Helper, Validator)]
+struct CommandHelper(Rc<dyn Vocabulary>);
 
 impl Completer for CommandHelper {
     type Candidate = String;
@@ -176,7 +235,7 @@ impl Completer for CommandHelper {
         position: usize,
         _: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<String>)> {
-        Ok(complete::candidates(line, position))
+        Ok(self.0.candidates(line, position))
     }
 }
 
@@ -197,7 +256,7 @@ impl Hinter for CommandHelper {
     type Hint = ArgumentHint;
 
     fn hint(&self, line: &str, position: usize, _: &Context<'_>) -> Option<ArgumentHint> {
-        if position < line.len() { None } else { complete::hint(line).map(ArgumentHint) }
+        if position < line.len() { None } else { self.0.hint(line).map(ArgumentHint) }
     }
 }
 
@@ -233,8 +292,9 @@ mod tests {
     fn a_hint_is_not_inserted() {
         let history = DefaultHistory::new();
         let context = Context::new(&history);
-        let hint = CommandHelper.hint("SET ", 4, &context).unwrap();
+        let helper = CommandHelper(Rc::new(CommandTable));
+        let hint = helper.hint("SET ", 4, &context).unwrap();
         assert_eq!((hint.display(), hint.completion()), ("key value", None));
-        assert!(CommandHelper.hint("SET ", 3, &context).is_none());
+        assert!(helper.hint("SET ", 3, &context).is_none());
     }
 }

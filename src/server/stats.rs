@@ -184,8 +184,8 @@ mod tests {
     fn made_up_error_codes_do_not_fill_the_memory() {
         let mut stats = Stats::new(3);
         for number in 0..1000 {
-            stats.count_error(&format!("E{number} x"));
-            stats.count_error("ERR x");
+            stats.count_error(format!("E{number} x").as_bytes());
+            stats.count_error(b"ERR x");
         }
         assert_eq!(stats.error_codes.len(), COUNTED_CODES);
         assert_eq!((stats.error_codes["ERR"], stats.errors), (1000, 2000));

@@ -378,7 +378,8 @@ mod tests {
     fn who_is_meant() {
         let means = |request: &str| {
             let words = crate::parser::OwnedArgs::copy(request.split(' ').map(str::as_bytes));
-            let target = Target::parse(words.args()).map_err(|fault| fault.line().to_owned());
+            let target = Target::parse(words.args())
+                .map_err(|fault| String::from_utf8_lossy(fault.line()).into_owned());
             target.map(|target| target.means(&client(), 11_000))
         };
         for request in [

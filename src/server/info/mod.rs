@@ -186,7 +186,7 @@ mod tests {
         let settings = Settings { workers: 1, ..Settings::default() };
         let mut services = Services::new(&engine, &settings, vec![address], notifier).unwrap();
         services.stats.count(crate::parser::Verb::Get);
-        services.stats.count_error("WRONGTYPE x");
+        services.stats.count_error(b"WRONGTYPE x");
         let facts = Facts::gather(&mut services);
         info(names.iter().map(|name| name.as_bytes()), &facts)
     }
