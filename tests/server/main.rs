@@ -14,5 +14,8 @@ mod docs;
 mod faults;
 mod frontier;
 mod harness;
+mod keys;
+#[path = "../support/random.rs"]
+mod random;
 mod reactor;
 mod scripts;
