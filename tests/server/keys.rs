@@ -70,9 +70,10 @@ impl Resp {
         self.reader.read_line(&mut line).unwrap();
         let line = line.trim_end();
         let number = || line[1..].parse::<i64>().unwrap();
+        let length = || usize::try_from(number()).unwrap();
         match &line[..1] {
             "$" if number() >= 0 => {
-                let mut bytes = vec![0; number() as usize + 2];
+                let mut bytes = vec![0; length() + 2];
                 self.reader.read_exact(&mut bytes).unwrap();
                 bytes.truncate(bytes.len() - 2);
                 Reply::Bulk(String::from_utf8_lossy(&bytes).into_owned())
@@ -587,7 +588,9 @@ fn a_walk_returns_every_key_that_was_there_throughout() {
                 assert_eq!(walk(&mut client, " TYPE hash", &mut random), [""; 0]);
             }
             drop(end);
-            disturbers.into_iter().for_each(|thread| thread.join().unwrap());
+            for thread in disturbers {
+                thread.join().unwrap();
+            }
         });
         harness.stop();
     }

@@ -16,6 +16,7 @@ mod frontier;
 mod harness;
 mod keys;
 #[path = "../support/random.rs"]
+#[allow(dead_code, reason = "shared; another binary uses the rest")]
 mod random;
 mod reactor;
 mod scripts;
