@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn numbers_of_one_width_come_evenly() {
-        let engine = engine((0..2000).map(|n| format!("user:{:04}", n)));
+        let engine = engine((0..2000).map(|n| format!("user:{n:04}")));
         let mut seen = BTreeMap::<String, u32>::new();
         for _ in 0..4000 {
             let key = choose(&engine).unwrap();

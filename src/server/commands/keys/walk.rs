@@ -150,7 +150,9 @@ mod tests {
 
     fn list(protocol: Protocol, elements: &[&str]) -> String {
         let mut list = Elements::new(protocol);
-        elements.iter().for_each(|element| list.push(element.as_bytes()));
+        for element in elements {
+            list.push(element.as_bytes());
+        }
         String::from_utf8(list.finish_array()).unwrap()
     }
 
