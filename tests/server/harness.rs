@@ -46,6 +46,11 @@ impl Harness {
 
     /// A server on what a storage holds.
     pub(crate) fn start_with(storage: SimStorage, settings: Settings) -> Self {
+        Self::start_on(storage, settings, options())
+    }
+
+    /// The same with an engine of one's own choice.
+    pub(crate) fn start_on(storage: SimStorage, settings: Settings, options: Options) -> Self {
         let environment = Environment {
             storage: Arc::new(storage.clone()),
             clock: Arc::new(StoppedClock),
@@ -62,7 +67,7 @@ impl Harness {
     fn start_in(environment: Environment, storage: SimStorage, settings: Settings) -> Self {
         let (ready, wait) = mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let (engine, _) = Engine::open(environment, options()).unwrap();
+            let (engine, _) = Engine::open(environment, options).unwrap();
             let listeners = server::listen(&["127.0.0.1:0".parse().unwrap()])?;
             let server = Server::new(&engine, listeners, &settings)?;
             ready.send((server.addresses()[0], server.stopper())).unwrap();

@@ -15,6 +15,10 @@ mod docs;
 mod faults;
 mod frontier;
 mod harness;
+mod keys;
+#[path = "../support/random.rs"]
+#[allow(dead_code, reason = "shared; another binary uses the rest")]
+mod random;
 mod reactor;
 mod scripts;
 mod transactions;

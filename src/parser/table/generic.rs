@@ -98,7 +98,7 @@ pub(super) const COMMANDS: &[Command] = &[
             "Refused inside MULTI: it reads a snapshot from disk. Of fewer than 64 keys each is \
             as likely. Beyond, the key is chosen byte by byte, evenly between the lowest and the \
             highest byte that occurs: hashes and numbers of one width come evenly, of other keys \
-            those more often that stand behind a gap.",
+            those more often that stand alone or behind a gap.",
         ),
     command(Verb::Expire, "EXPIRE", "key seconds [NX | XX | GT | LT]", -3)
         .flags(&[Flags::WRITE, Flags::FAST])

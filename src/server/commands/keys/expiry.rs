@@ -10,6 +10,7 @@ use super::hold;
 
 /// When EXPIRE is to change anything.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "four words of which any may be given")]
 struct Condition {
     /// Only if it has no expiry.
     nx: bool,
@@ -72,16 +73,13 @@ pub(super) fn expire(call: &mut Call) -> Handled {
         return Ok(());
     }
     let now_ms = call.now_ms();
-    let event = match u64::try_from(when).ok().filter(|&when| when > now_ms) {
-        Some(when) => {
-            let keyspace = &mut call.services.keyspace;
-            keyspace.put_typed(db, key, held.kind, &held.value, Some(when))?;
-            "expire"
-        }
-        None => {
-            call.services.keyspace.delete(db, key);
-            "del"
-        }
+    let keyspace = &mut call.services.keyspace;
+    let event = if let Some(when) = u64::try_from(when).ok().filter(|&when| when > now_ms) {
+        keyspace.put_typed(db, key, held.kind, &held.value, Some(when))?;
+        "expire"
+    } else {
+        keyspace.delete(db, key);
+        "del"
     };
     call.services.effects.notify(Classes::GENERIC, event, db, key);
     call.reply.integer(1);

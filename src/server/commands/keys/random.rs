@@ -4,8 +4,8 @@
 //! the longest beginning that all have in common, the next byte is chosen evenly between the lowest
 //! and the highest that occurs, and the keys that go on with it, or with the next one that occurs,
 //! are those to choose from then. Once there are few, each is as likely as the others. Keys whose
-//! bytes are spread evenly, such as hashes and numbers of one width, come evenly; in others those
-//! come more often that stand behind a gap. All searches are in one snapshot.
+//! bytes are spread evenly, such as hashes and numbers of one width, come evenly; of others those
+//! come more often that stand alone or behind a gap. All searches are in one snapshot.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn numbers_of_one_width_come_evenly() {
-        let engine = engine((0..2000).map(|n| format!("user:{:04}", n)));
+        let engine = engine((0..2000).map(|n| format!("user:{n:04}")));
         let mut seen = BTreeMap::<String, u32>::new();
         for _ in 0..4000 {
             let key = choose(&engine).unwrap();

@@ -196,7 +196,7 @@ impl Visitor for All {
     }
 
     fn finish(&mut self, _: bool) -> Vec<u8> {
-        self.keys.finish(|reply, count| reply.array(count))
+        self.keys.finish_array()
     }
 }
 

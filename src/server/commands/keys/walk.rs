@@ -124,6 +124,13 @@ impl Elements {
         self.bytes.len()
     }
 
+    /// The reply that is a list of them.
+    pub(in super::super) fn finish_array(&self) -> Vec<u8> {
+        self.finish(|reply, count| {
+            reply.array(count);
+        })
+    }
+
     /// The reply: `head` writes what comes before the elements, given their number.
     pub(in super::super) fn finish(&self, head: impl FnOnce(&mut Encoder<'_>, usize)) -> Vec<u8> {
         encoded(self.protocol, |reply| {
@@ -143,8 +150,10 @@ mod tests {
 
     fn list(protocol: Protocol, elements: &[&str]) -> String {
         let mut list = Elements::new(protocol);
-        elements.iter().for_each(|element| list.push(element.as_bytes()));
-        String::from_utf8(list.finish(|reply, count| reply.array(count))).unwrap()
+        for element in elements {
+            list.push(element.as_bytes());
+        }
+        String::from_utf8(list.finish_array()).unwrap()
     }
 
     #[test]
