@@ -56,15 +56,21 @@ impl Harness {
             clock: Arc::new(StoppedClock),
             random: Arc::new(|| 4),
         };
-        Self::start_in(environment, storage, settings)
+        Self::start_in(environment, storage, settings, options)
     }
 
     /// A server on a directory of the disk; its `storage` is not used.
     pub(crate) fn start_on_disk(dir: &Path, settings: Settings) -> Self {
-        Self::start_in(Environment::disk(dir).unwrap(), SimStorage::new(1), settings)
+        let environment = Environment::disk(dir).unwrap();
+        Self::start_in(environment, SimStorage::new(1), settings, options())
     }
 
-    fn start_in(environment: Environment, storage: SimStorage, settings: Settings) -> Self {
+    fn start_in(
+        environment: Environment,
+        storage: SimStorage,
+        settings: Settings,
+        options: Options,
+    ) -> Self {
         let (ready, wait) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let (engine, _) = Engine::open(environment, options).unwrap();
