@@ -22,7 +22,7 @@ use super::Settings;
 use super::client::{Client, Clients, Traits};
 use super::commands::{self, Call};
 use super::cursors::Cursors;
-use super::effects::Effects;
+use super::effects::{Classes, Effects};
 use super::info::Identity;
 use super::interrupt::{Fault, Interrupt};
 use super::keyspace::{Fetched, Keyspace, Written, decode};
@@ -476,6 +476,11 @@ impl Services<'_> {
     }
 
     fn run(&mut self, command: &'static Command, args: Args<'_>, asker: &mut Asker<'_>) -> Next {
+        // Nobody must see that a key has expired before those who listen are told.
+        let expired = self.tell_expiries(Some(asker.client));
+        if !expired.is_empty() {
+            asker.outbox.push_bytes(&expired, self.keyspace.last_seq(), self.durable);
+        }
         let started = self.start_clock(command);
         let mut out = asker.outbox.take_end();
         let begin = out.len();
@@ -541,8 +546,23 @@ impl Services<'_> {
             self.stats.misses += missed;
         }
         self.tell_disturbed(client);
+        self.note_misses(command);
         if !self.effects.is_empty() {
-            self.publish_effects(client, out, begin);
+            self.publish_effects_of(client, out, begin);
+        }
+    }
+
+    /// Notes events for keys that a reading command looked for in vain.
+    pub(crate) fn note_misses(&mut self, command: &Command) {
+        let Some(missing) = self.keyspace.missing.as_mut().filter(|missing| !missing.is_empty())
+        else {
+            return;
+        };
+        let missing = std::mem::take(missing);
+        if commands::tells_misses(command) {
+            for (db, key) in missing {
+                self.effects.notify(Classes::MISS, "keymiss", db, &key);
+            }
         }
     }
 
@@ -626,6 +646,11 @@ impl Services<'_> {
 
     /// Recomputes whether commands may take the short way.
     pub(crate) fn update_plain(&mut self) {
+        self.update_expiries();
+        let classes = self.effects.classes;
+        let tells_misses = classes.is_active() && classes.has(Classes::MISS);
+        self.keyspace.missing =
+            tells_misses.then(|| self.keyspace.missing.take().unwrap_or_default());
         self.is_plain = self.monitors.is_empty()
             && self.runtime.pause.is_none()
             && !self.effects.classes.is_active()

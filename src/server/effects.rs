@@ -26,7 +26,7 @@ const LETTERS: [(char, Classes); 14] = [
     ('d', Classes(1 << 12)),
     ('K', Classes::KEYSPACE),
     ('E', Classes::KEYEVENT),
-    ('m', Classes(1 << 11)),
+    ('m', Classes::MISS),
     ('n', Classes::NEW),
 ];
 
@@ -41,6 +41,8 @@ impl Classes {
     pub(crate) const STRING: Classes = Classes(1 << 3);
     /// Keys that expire.
     pub(crate) const EXPIRED: Classes = Classes(1 << 8);
+    /// Keys that were looked for in vain.
+    pub(crate) const MISS: Classes = Classes(1 << 11);
     /// Keys that were not there before.
     pub(crate) const NEW: Classes = Classes(1 << 13);
     /// What `A` stands for: all classes of events but key misses and new keys.
@@ -126,7 +128,17 @@ impl Effects {
 impl Services<'_> {
     /// Sends what the command noted. What is for the client itself goes before its reply, which begins
     /// at `begin` in `out`.
-    pub(crate) fn publish_effects(&mut self, client: &Client, out: &mut Vec<u8>, begin: usize) {
+    pub(crate) fn publish_effects_of(&mut self, client: &Client, out: &mut Vec<u8>, begin: usize) {
+        let own = self.publish_effects(Some(client));
+        if !own.is_empty() {
+            let reply = out.split_off(begin);
+            out.extend_from_slice(&own);
+            out.extend_from_slice(&reply);
+        }
+    }
+
+    /// Sends what was noted; returns what is for the client itself.
+    pub(crate) fn publish_effects(&mut self, client: Option<&Client>) -> Vec<u8> {
         let mut own = Vec::new();
         let classes = self.effects.classes;
         for effect in std::mem::take(&mut self.effects.list) {
@@ -146,18 +158,14 @@ impl Services<'_> {
                 }
             }
         }
-        if !own.is_empty() {
-            let reply = out.split_off(begin);
-            out.extend_from_slice(&own);
-            out.extend_from_slice(&reply);
-        }
+        own
     }
 
-    fn send(&mut self, client: &Client, channel: &[u8], payload: &[u8], own: &mut Vec<u8>) {
+    fn send(&mut self, client: Option<&Client>, channel: &[u8], payload: &[u8], own: &mut Vec<u8>) {
         let seq = self.keyspace.last_seq();
         for receiver in self.pubsub.receivers(channel) {
             let pattern = receiver.pattern.as_deref();
-            if receiver.client == client.id {
+            if let Some(client) = client.filter(|client| client.id == receiver.client) {
                 push_message(client.protocol, pattern, channel, payload, own);
             } else if let Some(other) = self.clients.get_mut(receiver.client) {
                 let mut bytes = Vec::new();

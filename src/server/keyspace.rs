@@ -25,6 +25,7 @@ use crate::engine::{
 };
 use crate::parser::request::BATCH;
 
+use super::expiries::Expiries;
 use super::interrupt::{Fault, Interrupt, WRONG_TYPE};
 use super::limits::{SCRATCH_KEEP_BYTES, USER_KEY_BYTES, USER_VALUE_BYTES};
 use super::token::ConnectionId;
@@ -148,6 +149,10 @@ pub(crate) struct Keyspace<'e> {
     /// Keys and namespaces that the staged writes change, noted while anybody watches.
     touched: Vec<Touched>,
     watches: Watches,
+    /// Kept while events of expired keys are published.
+    pub(crate) expiries: Option<Expiries>,
+    /// Keys that the command looked for in vain, noted while such events are published.
+    pub(crate) missing: Option<Vec<(usize, Vec<u8>)>>,
     last_seq: Seq,
     has_written: bool,
     /// Writes since the last checkpoint.
@@ -159,8 +164,13 @@ pub(crate) struct Keyspace<'e> {
 /// What a staged write changes.
 #[derive(Debug)]
 enum Touched {
-    Key(Vec<u8>),
+    Key {
+        key: Vec<u8>,
+        expires_ms: Option<u64>,
+    },
     Namespace(u8),
+    /// A watched key of a database that was exchanged.
+    Swapped(Vec<u8>),
 }
 
 impl<'e> Keyspace<'e> {
@@ -190,6 +200,8 @@ impl<'e> Keyspace<'e> {
             missed: 0,
             touched: Vec::new(),
             watches: Watches::default(),
+            expiries: None,
+            missing: None,
             last_seq: 0,
             has_written: false,
             changes: 0,
@@ -222,6 +234,17 @@ impl<'e> Keyspace<'e> {
     /// The byte before each key of a database. Databases beyond the last are empty.
     pub(crate) fn namespace(&self, db: usize) -> u8 {
         self.namespaces.get(db).copied().unwrap_or(MAX_DATABASES as u8)
+    }
+
+    /// The database that has a namespace.
+    pub(crate) fn database_of(&self, namespace: u8) -> Option<usize> {
+        self.namespaces.iter().take(self.databases).position(|&known| known == namespace)
+    }
+
+    fn note_missing(missing: &mut Option<Vec<(usize, Vec<u8>)>>, db: usize, key: &[u8]) {
+        if let Some(missing) = missing {
+            missing.push((db, key.to_vec()));
+        }
     }
 
     fn set_key(&mut self, db: usize, key: &[u8]) {
@@ -309,6 +332,9 @@ impl<'e> Keyspace<'e> {
         self.shown = 0;
         self.found = 0;
         self.missed = 0;
+        if let Some(missing) = &mut self.missing {
+            missing.clear();
+        }
         debug_assert!(self.staged.is_empty() && self.wanted.is_empty());
     }
 
@@ -335,8 +361,14 @@ impl<'e> Keyspace<'e> {
                     let (version, expires_ms) = (0, staged.expires_ms);
                     return Ok(Some(Found(Record { value, version, expires_ms })));
                 }
-                Some(None) => return Ok(None),
-                None if cleared => return Ok(None),
+                Some(None) => {
+                    Self::note_missing(&mut self.missing, db, key);
+                    return Ok(None);
+                }
+                None if cleared => {
+                    Self::note_missing(&mut self.missing, db, key);
+                    return Ok(None);
+                }
                 None => {}
             }
         }
@@ -351,6 +383,7 @@ impl<'e> Keyspace<'e> {
             Lookup::Missing { seq } => {
                 self.shown = self.shown.max(seq);
                 self.missed += 1;
+                Self::note_missing(&mut self.missing, db, key);
                 Ok(None)
             }
             Lookup::Deferred(read) => {
@@ -368,6 +401,7 @@ impl<'e> Keyspace<'e> {
                     }
                     Ok(None) => {
                         self.missed += 1;
+                        Self::note_missing(&mut self.missing, db, key);
                         Ok(None)
                     }
                     Err(error) => Err(Fault::from(error).into()),
@@ -396,6 +430,17 @@ impl<'e> Keyspace<'e> {
         Ok(self.lookup(db, key)?.is_some())
     }
 
+    /// The same, of which no event tells.
+    ///
+    /// # Errors
+    /// As [`Keyspace::lookup`].
+    pub(crate) fn contains_quietly(&mut self, db: usize, key: &[u8]) -> Result<bool, Interrupt> {
+        let noted = self.missing.take();
+        let is_there = self.contains(db, key);
+        self.missing = noted;
+        is_there
+    }
+
     /// Asks for all keys at once, so that those on disk are read at the same time. To be called before
     /// the lookups of a command that has several.
     ///
@@ -407,12 +452,17 @@ impl<'e> Keyspace<'e> {
         keys: impl Iterator<Item = &'k [u8]>,
     ) -> Result<(), Interrupt> {
         let (found, missed) = (self.found, self.missed);
+        let noted = self.missing.take();
         for key in keys {
             match self.lookup(db, key) {
                 Ok(_) | Err(Interrupt::Later) => {}
-                Err(other) => return Err(other),
+                Err(other) => {
+                    self.missing = noted;
+                    return Err(other);
+                }
             }
         }
+        self.missing = noted;
         (self.found, self.missed) = (found, missed);
         if self.wanted.is_empty() { Ok(()) } else { Err(Interrupt::Later) }
     }
@@ -460,7 +510,7 @@ impl<'e> Keyspace<'e> {
         if self.value.capacity() > SCRATCH_KEEP_BYTES {
             self.value = Vec::new();
         }
-        self.touch();
+        self.touch(expires_ms);
         Ok(())
     }
 
@@ -474,12 +524,12 @@ impl<'e> Keyspace<'e> {
         if let Some(overlay) = &mut self.overlay {
             overlay.keys.insert(self.key.clone(), None);
         }
-        self.touch();
+        self.touch(None);
     }
 
-    fn touch(&mut self) {
-        if !self.watches.is_empty() {
-            self.touched.push(Touched::Key(self.key.clone()));
+    fn touch(&mut self, expires_ms: Option<u64>) {
+        if !self.watches.is_empty() || self.expiries.is_some() {
+            self.touched.push(Touched::Key { key: self.key.clone(), expires_ms });
         }
     }
 
@@ -491,17 +541,29 @@ impl<'e> Keyspace<'e> {
             overlay.keys.retain(|key, _| key[0] != namespace);
             overlay.cleared.push(namespace);
         }
-        if !self.watches.is_empty() {
+        if !self.watches.is_empty() || self.expiries.is_some() {
             self.touched.push(Touched::Namespace(namespace));
         }
     }
 
-    /// Stages the exchange of two databases: one record, whatever is in them.
-    pub(crate) fn swap(&mut self, one: usize, other: usize) {
+    /// Stages the exchange of two databases: one record, whatever is in them. Who watches a key is
+    /// disturbed if it is in either of them, which may have to be looked up.
+    ///
+    /// # Errors
+    /// As [`Keyspace::lookup`].
+    pub(crate) fn swap(&mut self, one: usize, other: usize) -> Result<(), Interrupt> {
+        let watched = [one, other].map(|db| self.watches.keys_of(self.namespace(db)));
+        for key in watched.iter().flatten() {
+            let is_there = self.contains(one, &key[1..])? || self.contains(other, &key[1..])?;
+            if is_there {
+                self.touched.push(Touched::Swapped(key.clone()));
+            }
+        }
         // What was staged before is in the old places; the table must be right for what comes.
         self.namespaces.swap(one, other);
         self.swaps.push((one, other));
         self.staged.put(DATABASES_KEY, &self.namespaces);
+        Ok(())
     }
 
     /// Remembers how much is staged.
@@ -541,15 +603,22 @@ impl<'e> Keyspace<'e> {
         self.changes += self.staged.len() as u64;
         for touched in self.touched.drain(..) {
             match touched {
-                Touched::Key(key) => self.watches.touch(&key),
-                Touched::Namespace(namespace) => self.watches.touch_namespace(namespace),
+                Touched::Key { key, expires_ms } => {
+                    self.watches.touch(&key);
+                    if let Some(expiries) = &mut self.expiries {
+                        expiries.set(&key, expires_ms);
+                    }
+                }
+                Touched::Namespace(namespace) => {
+                    self.watches.touch_namespace(namespace);
+                    if let Some(expiries) = &mut self.expiries {
+                        expiries.clear(namespace);
+                    }
+                }
+                Touched::Swapped(key) => self.watches.touch(&key),
             }
         }
-        for (one, other) in self.swaps.drain(..) {
-            for db in [one, other] {
-                self.watches.touch_swapped(self.namespaces[db]);
-            }
-        }
+        self.swaps.clear();
         self.end();
         Ok(())
     }

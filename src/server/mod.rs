@@ -27,6 +27,7 @@ mod connection;
 mod cursors;
 mod dispatch;
 mod effects;
+mod expiries;
 mod info;
 mod input;
 mod interrupt;

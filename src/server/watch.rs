@@ -75,10 +75,9 @@ impl Watches {
         self.disturbed.extend(watchers.filter(|w| w.existed).map(|w| w.client));
     }
 
-    /// A namespace was put in another's place: what is there now is not looked at.
-    pub(crate) fn touch_swapped(&mut self, namespace: u8) {
-        let in_it = self.keys.iter().filter(|(key, _)| key.first() == Some(&namespace));
-        self.disturbed.extend(in_it.flat_map(|(_, watchers)| watchers).map(|w| w.client));
+    /// The watched keys of a namespace.
+    pub(crate) fn keys_of(&self, namespace: u8) -> Vec<Vec<u8>> {
+        self.keys.keys().filter(|key| key.first() == Some(&namespace)).cloned().collect()
     }
 
     /// The clients disturbed since the last call.
@@ -112,8 +111,7 @@ mod tests {
         assert_eq!(watches.take_disturbed(), [client(1), client(2)]);
         watches.touch_namespace(0);
         assert_eq!(watches.take_disturbed(), [client(1)]);
-        watches.touch_swapped(1);
-        assert_eq!(watches.take_disturbed(), [client(3)]);
+        assert_eq!(watches.keys_of(1), [b"\x01a"]);
         watches.remove(client(1), &[watch(b"\0a", true)]);
         watches.touch(b"\0a");
         assert_eq!(watches.take_disturbed(), [client(2)]);

@@ -127,7 +127,7 @@ fn bit_op(call: &mut Call) -> Handled {
     }
     let sources: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
     let result = bits::operate(operation, &sources);
-    let existed = keyspace.contains(db, target)?;
+    let existed = keyspace.contains_quietly(db, target)?;
     if !result.is_empty() {
         keyspace.put(db, target, &result, None)?;
         note_new(call, target, existed);

@@ -51,6 +51,10 @@ fn select(call: &mut Call) -> Handled {
     let Some(db) = integer::parse(call.args.at(0)) else {
         return Err(NOT_AN_INTEGER.into());
     };
+    if i32::try_from(db).is_err() {
+        let line = "ERR value is out of range, value must between -2147483648 and 2147483647";
+        return Err(line.into());
+    }
     call.client.db = database(db, call.services.keyspace.databases())?;
     call.services.runtime.uses_other_databases |= call.client.db > 0;
     call.reply.ok();

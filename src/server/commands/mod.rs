@@ -6,7 +6,7 @@
 //! for those are taken back: after [`Interrupt::Later`] it is run again from its beginning. Errors and
 //! replies are those of Redis, byte for byte, unless the table of commands says otherwise.
 
-use crate::parser::table::Group;
+use crate::parser::table::{Flags, Group};
 use crate::parser::{Args, Command, Encoder, Verb};
 
 use super::client::Client;
@@ -63,6 +63,16 @@ pub(crate) fn handle(call: &mut Call) -> Handled {
         Group::PubSub => pubsub::handle(call),
         Group::Server => server::handle(call),
         Group::Chronos => own::handle(call),
+    }
+}
+
+/// Whether events are published for the keys that a command looks for in vain, as in Redis: for
+/// reads of values, not for looks at what there is.
+pub(crate) fn tells_misses(command: &Command) -> bool {
+    match command.verb {
+        Verb::GetEx | Verb::GetDel | Verb::GetSet | Verb::BitOp => true,
+        Verb::MemoryUsage => false,
+        _ => command.flags.has(Flags::READONLY) && command.parent.is_empty(),
     }
 }
 

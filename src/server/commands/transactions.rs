@@ -145,6 +145,7 @@ fn run_all(call: &mut Call, queue: &[Queued]) -> Handled {
         };
         let handled = super::handle(&mut inner);
         call.next = inner.next;
+        call.services.note_misses(command);
         match handled {
             Ok(()) => {}
             Err(Interrupt::Fault(fault)) => {

@@ -135,6 +135,7 @@ impl<'e> Reactor<'e> {
             }
             self.retry_parked();
             self.serve_ready();
+            self.services.tell_expiries(None);
             self.deliver_messages();
             self.note_retry();
             self.commit();
@@ -170,8 +171,14 @@ impl<'e> Reactor<'e> {
             return Some(Duration::ZERO);
         }
         let watch_ms = (!lists.watch.is_empty()).then_some(self.next_watch_ms);
-        let times =
-            [watch_ms, self.acceptor.resume_ms(), self.stopping.deadline_ms(), self.retry_ms];
+        let expiry_ms = self.services.next_expiry_in_ms().map(|in_ms| self.now_ms + in_ms);
+        let times = [
+            watch_ms,
+            self.acceptor.resume_ms(),
+            self.stopping.deadline_ms(),
+            self.retry_ms,
+            expiry_ms,
+        ];
         let next_ms = times.into_iter().flatten().min()?;
         // One more: the clock rounds down, and a timer must not be early and spin.
         Some(Duration::from_millis(next_ms.saturating_sub(self.now_ms) + 1))

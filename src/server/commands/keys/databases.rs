@@ -88,7 +88,7 @@ pub(in super::super) fn swapdb(call: &mut Call) -> Handled {
     let one = database(one, keyspace.databases())?;
     let other = database(other, keyspace.databases())?;
     if one != other {
-        keyspace.swap(one.into(), other.into());
+        keyspace.swap(one.into(), other.into())?;
     }
     call.reply.ok();
     Ok(())

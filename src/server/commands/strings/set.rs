@@ -130,8 +130,12 @@ pub(super) fn set(call: &mut Call) -> Handled {
                 return Ok(());
             }
         }
+        let is_missed = options.gets && found.is_none();
         if options.keeps_ttl {
             expires = found.and_then(|found| found.expires_ms());
+        }
+        if is_missed {
+            call.services.effects.notify(Classes::MISS, "keymiss", db, key);
         }
         let is_refused = is_there == Some(true) && options.if_missing
             || is_there == Some(false) && options.if_there;
