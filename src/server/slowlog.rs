@@ -63,13 +63,7 @@ impl SlowLog {
     }
 
     /// A command has ended: keep it if it was slow.
-    pub(crate) fn note(
-        &mut self,
-        micros: u64,
-        command: &Command,
-        args: Args<'_>,
-        client: &Client,
-    ) {
+    pub(crate) fn note(&mut self, micros: u64, command: &Command, args: Args<'_>, client: &Client) {
         let is_slow = i64::try_from(micros).unwrap_or(i64::MAX) >= self.threshold_us;
         if !self.wants(command) || !is_slow {
             return;
@@ -122,8 +116,9 @@ pub(crate) fn shown_words<'a>(
     let verb = command.verb;
     let is_secret = move |at: usize| match verb {
         Verb::Auth => true,
-        Verb::Hello => (1..=2)
-            .any(|before| at > before && args.at(at - before).eq_ignore_ascii_case(b"AUTH")),
+        Verb::Hello => {
+            (1..=2).any(|before| at > before && args.at(at - before).eq_ignore_ascii_case(b"AUTH"))
+        }
         Verb::ConfigSet => at > 0 && args.at(at - 1).eq_ignore_ascii_case(b"requirepass"),
         _ => false,
     };

@@ -13,11 +13,8 @@ use super::harness::{Client, Harness, PATIENCE, settings};
 /// A request as an array of bulk strings; words are split by single spaces.
 fn request(line: &str) -> Vec<u8> {
     let words: Vec<&str> = line.split(' ').collect();
-    let mut bytes = format!("*{}\r\n", words.len());
-    for word in words {
-        bytes += &format!("${}\r\n{word}\r\n", word.len());
-    }
-    bytes.into_bytes()
+    let bulks: String = words.iter().map(|word| bulk(word)).collect();
+    format!("*{}\r\n{bulks}", words.len()).into_bytes()
 }
 
 fn bulk(text: &str) -> String {
@@ -346,10 +343,7 @@ fn commands_are_described() {
     client.say("COMMAND GETKEYS MEMORY USAGE a", "*1\r\n$1\r\na");
     client.say("COMMAND GETKEYS NOSUCH a b", "-ERR Invalid command specified");
     client.say("COMMAND GETKEYS PING a", "-ERR The command has no key arguments");
-    client.say(
-        "COMMAND GETKEYS GET a b",
-        "-ERR Invalid number of arguments specified for command",
-    );
+    client.say("COMMAND GETKEYS GET a b", "-ERR Invalid number of arguments specified for command");
     client.say("COMMAND DOCS nothing", "*0");
     let summary = bulk("Returns the value of a key.");
     client.say(
@@ -375,7 +369,7 @@ fn open_copy(dir: &Path) -> Engine {
 }
 
 fn keys(engine: &Engine) -> Vec<Vec<u8>> {
-    engine.scan(..).map(|entry| entry.unwrap().0.to_vec()).collect()
+    engine.scan(..).map(|entry| entry.unwrap().0).collect()
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use crate::parser::{Protocol, Verb};
+use crate::parser::{Args, Command, Protocol, Verb};
 
 use super::super::client::{Client, Traits};
 use super::super::dispatch::{Next, Services};
@@ -46,7 +46,7 @@ pub(super) fn handle(call: &mut Call) -> Handled {
         Verb::ClientReply => return reply(call),
         Verb::ClientNoEvict => return switch(call, Traits::NO_EVICT),
         Verb::ClientNoTouch => return switch(call, Traits::NO_TOUCH),
-        _ => return help(call),
+        _ => help(call),
     }
     Ok(())
 }
@@ -178,9 +178,8 @@ fn is_here(client: &Client, services: &Services<'_>) -> bool {
 /// One line about a client, with its line end.
 fn describe(client: &Client, now_ms: u64) -> String {
     let names = client.names.as_deref();
-    let (name, library, version) = names.map_or(("", "", ""), |names| {
-        (&names.name, &names.library, &names.library_version)
-    });
+    let (name, library, version) =
+        names.map_or(("", "", ""), |names| (&names.name, &names.library, &names.library_version));
     let seconds_since = |since_ms: u64| now_ms.saturating_sub(since_ms) / 1000;
     let subscriptions = client.subscriptions.as_deref();
     let (channels, patterns) =
@@ -193,7 +192,7 @@ fn describe(client: &Client, now_ms: u64) -> String {
     };
     let (input, output) = (client.input_bytes as usize, client.unread_bytes as usize);
     let total = size_of::<Client>() + input + output + queued_bytes;
-    let command = client.last_command.map_or_else(|| "NULL".to_owned(), |last| last.full_name());
+    let command = client.last_command.map_or_else(|| "NULL".to_owned(), Command::full_name);
     let version_of_resp = match client.protocol {
         Protocol::Text => 0,
         Protocol::Resp2 => 2,
@@ -253,9 +252,8 @@ struct Target {
 }
 
 impl Target {
-    fn parse(options: crate::parser::Args<'_>) -> Result<Self, Fault> {
+    fn parse(mut options: Args<'_>) -> Result<Self, Fault> {
         let mut target = Target { spares_me: true, ..Target::default() };
-        let mut options = options;
         while !options.is_empty() {
             if options.len() < 2 {
                 return Err(Fault::from(SYNTAX));
@@ -287,8 +285,8 @@ impl Target {
                 _ => return Err(Fault::from(SYNTAX)),
             },
             b"MAXAGE" => {
-                let seconds = integer::parse(value)
-                    .ok_or("ERR maxage is not an integer or out of range")?;
+                let seconds =
+                    integer::parse(value).ok_or("ERR maxage is not an integer or out of range")?;
                 let seconds = u64::try_from(seconds).ok().filter(|&seconds| seconds > 0);
                 let seconds = seconds.ok_or("ERR maxage should be greater than 0")?;
                 self.min_age_ms = Some(seconds.saturating_mul(1000));
@@ -361,7 +359,8 @@ mod tests {
     fn a_client_in_one_line() {
         let mut client = client();
         let line = describe(&client, 11_000);
-        let start = "id=7 addr=127.0.0.1:5 laddr=127.0.0.1:6 fd=-1 name= age=10 idle=2 flags=N db=0";
+        let start =
+            "id=7 addr=127.0.0.1:5 laddr=127.0.0.1:6 fd=-1 name= age=10 idle=2 flags=N db=0";
         assert!(line.starts_with(start), "{line}");
         assert!(line.ends_with(" resp=0 lib-name= lib-ver=\n"), "{line}");
         client.traits.set(Traits::MONITOR);

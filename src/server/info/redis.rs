@@ -28,7 +28,7 @@ pub(crate) struct Memory {
 impl Memory {
     pub(super) fn measure(engine: &EngineStats, stats: &mut Stats) -> Self {
         let overhead = (engine.filter_bytes + engine.index_bytes) as u64;
-        let used = overhead + engine.memtable_bytes as u64 + engine.cache.bytes as u64;
+        let used = overhead + engine.memtable_bytes as u64 + engine.cache.bytes;
         stats.peak_bytes = stats.peak_bytes.max(used);
         let resident = system_kib("/proc/self/status", "VmRSS:").unwrap_or(0) * 1024;
         Memory { used, peak: stats.peak_bytes, resident, overhead }
@@ -76,7 +76,11 @@ pub(super) fn write_server(text: &mut String, facts: &Facts<'_, '_>) -> Written 
     writeln!(text, "redis_mode:standalone")?;
     writeln!(text, "os:{} {}", std::env::consts::OS, std::env::consts::ARCH)?;
     writeln!(text, "arch_bits:{}", usize::BITS)?;
-    writeln!(text, "multiplexing_api:{}", if cfg!(target_os = "linux") { "epoll" } else { "kqueue" })?;
+    writeln!(
+        text,
+        "multiplexing_api:{}",
+        if cfg!(target_os = "linux") { "epoll" } else { "kqueue" }
+    )?;
     writeln!(text, "process_id:{}", std::process::id())?;
     writeln!(text, "run_id:{}", identity.run_id)?;
     writeln!(text, "tcp_port:{}", identity.port())?;

@@ -43,7 +43,9 @@ fn named(name: &[u8]) -> Option<&'static Command> {
 fn words<'w>(reply: &mut Encoder<'_>, words: impl Iterator<Item = &'w str>) {
     let words: Vec<_> = words.collect();
     reply.set(words.len());
-    words.iter().for_each(|word| reply.simple(word));
+    for word in words {
+        reply.simple(word);
+    }
 }
 
 fn field(reply: &mut Encoder<'_>, name: &str, value: &str) {
@@ -167,7 +169,8 @@ fn document_arguments(reply: &mut Encoder<'_>, arguments: &[Argument]) {
 }
 
 fn list(call: &mut Call) -> Handled {
-    let everything = || all().flat_map(|command| std::iter::once(command).chain(command.subcommands));
+    let everything =
+        || all().flat_map(|command| std::iter::once(command).chain(command.subcommands));
     let value = call.args.at(3);
     let filter = call.args.at(2).to_ascii_uppercase();
     let is_filter = call.args.at(1).eq_ignore_ascii_case(b"FILTERBY") && call.args.len() == 4;
@@ -187,7 +190,9 @@ fn list(call: &mut Call) -> Handled {
         _ => return Err(SYNTAX.into()),
     };
     call.reply.array(names.len());
-    names.iter().for_each(|name| call.reply.bulk(name.as_bytes()));
+    for name in names {
+        call.reply.bulk(name.as_bytes());
+    }
     Ok(())
 }
 
@@ -210,6 +215,8 @@ fn keys(call: &mut Call) -> Handled {
         return Err("ERR Invalid arguments specified for command".into());
     };
     call.reply.array(positions.len());
-    positions.iter().for_each(|&at| call.reply.bulk(argv.get(at).copied().unwrap_or_default()));
+    for at in positions {
+        call.reply.bulk(argv.get(at).copied().unwrap_or_default());
+    }
     Ok(())
 }

@@ -66,7 +66,9 @@ static PARAMETERS: [Parameter; 28] = [
     parameter(
         "latency-monitor-threshold",
         |services| services.latency.threshold_ms.to_string(),
-        Set(|value| number(value, 0, i64::MAX).map(|ms| Change::LatencyThreshold(ms.cast_unsigned()))),
+        Set(|value| {
+            number(value, 0, i64::MAX).map(|ms| Change::LatencyThreshold(ms.cast_unsigned()))
+        }),
     ),
     parameter("latency-tracking", |_| "no".into(), Keep),
     parameter("lua-time-limit", |_| "5000".into(), Keep),
@@ -223,7 +225,8 @@ fn set(call: &mut Call) -> Result<(), Fault> {
         let named = |parameter: &&Parameter| parameter.name.as_bytes().eq_ignore_ascii_case(word);
         let Some(parameter) = PARAMETERS.iter().find(named) else {
             let word = String::from_utf8_lossy(word);
-            let line = format!("ERR Unknown option or number of arguments for CONFIG SET - '{word}'");
+            let line =
+                format!("ERR Unknown option or number of arguments for CONFIG SET - '{word}'");
             return Err(Fault::from(line));
         };
         if matches!(parameter.rule, Never) {
@@ -248,7 +251,9 @@ fn set(call: &mut Call) -> Result<(), Fault> {
             }
         }
     }
-    changes.into_iter().for_each(|change| apply(change, call));
+    for change in changes {
+        apply(change, call);
+    }
     Ok(())
 }
 
@@ -261,9 +266,9 @@ fn apply(change: Change, call: &mut Call) {
         Change::Password(password) => {
             if password.is_none() {
                 // Who was waiting to give one need not any more.
-                services.clients.iter_mut().for_each(|client| {
+                for client in services.clients.iter_mut() {
                     client.traits.set(Traits::AUTHENTICATED);
-                });
+                }
             }
             services.runtime.password = password;
         }
@@ -288,10 +293,7 @@ mod tests {
     #[test]
     fn numbers_are_refused_in_the_words_of_redis() {
         assert_eq!(number(b"7", 0, 7), Ok(7));
-        assert_eq!(
-            number(b"x", 0, 7).unwrap_err(),
-            "argument couldn't be parsed into an integer"
-        );
+        assert_eq!(number(b"x", 0, 7).unwrap_err(), "argument couldn't be parsed into an integer");
         assert_eq!(number(b"8", 0, 7).unwrap_err(), "argument must be between 0 and 7 inclusive");
     }
 }

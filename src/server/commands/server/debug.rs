@@ -105,12 +105,12 @@ fn object(call: &mut Call) -> Handled {
 
 fn reload(call: &mut Call) -> Handled {
     let is_known = |option: &[u8]| {
-        [&b"MERGE"[..], b"NOFLUSH", b"NOSAVE"].iter().any(|known| option.eq_ignore_ascii_case(known))
+        [&b"MERGE"[..], b"NOFLUSH", b"NOSAVE"]
+            .iter()
+            .any(|known| option.eq_ignore_ascii_case(known))
     };
     if !call.args.from(1).iter().all(is_known) {
-        return Err(
-            "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.".into()
-        );
+        return Err("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.".into());
     }
     let keyspace = &mut call.services.keyspace;
     keyspace.show(keyspace.last_seq());

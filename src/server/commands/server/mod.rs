@@ -66,7 +66,10 @@ pub(super) fn handle(call: &mut Call) -> Handled {
         Verb::DbSize | Verb::FlushAll | Verb::FlushDb | Verb::SwapDb => {
             Err("ERR this command is being built".into())
         }
-        _ => help(call),
+        _ => {
+            help(call);
+            Ok(())
+        }
     }
 }
 
