@@ -180,6 +180,13 @@ fn a_pause_of_writes_holds_writes_until_it_is_ended() {
     writer.expect_silence();
     other.say("CLIENT UNPAUSE", "+OK");
     writer.expect("$1\r\nv\r\n");
+    // However long it is, it can be ended.
+    other.say("CLIENT PAUSE 9223372036854775807", "-ERR timeout is out of range");
+    other.say("CLIENT PAUSE 9223372036850000000", "+OK");
+    writer.send(request("GET k"));
+    writer.expect_silence();
+    other.say("CLIENT UNPAUSE", "+OK");
+    writer.expect("$1\r\nv\r\n");
     // A pause ends by itself.
     other.say("CLIENT PAUSE 20", "+OK");
     writer.say("GET k", "$1\r\nv");
