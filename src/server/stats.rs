@@ -7,7 +7,7 @@ use crate::parser::{Command, Verb};
 
 /// What became of the calls of one command.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Calls {
+pub(crate) struct Outcomes {
     /// Calls that were executed.
     pub(crate) calls: u64,
     /// Calls that were refused before.
@@ -51,7 +51,7 @@ pub(crate) struct Stats {
     /// and what the answer was.
     rated: (Instant, u64, u64),
     /// By verb.
-    calls: Box<[Calls]>,
+    calls: Box<[Outcomes]>,
     /// Error replies by their code.
     pub(crate) error_codes: HashMap<String, u64>,
 }
@@ -82,7 +82,7 @@ impl Stats {
             attacks: 0,
             peak_bytes: 0,
             rated: (Instant::now(), 0, 0),
-            calls: vec![Calls::default(); VERBS].into(),
+            calls: vec![Outcomes::default(); VERBS].into(),
             error_codes: HashMap::new(),
         }
     }
@@ -120,7 +120,7 @@ impl Stats {
     }
 
     /// The calls of a command.
-    pub(crate) fn calls(&self, verb: Verb) -> Calls {
+    pub(crate) fn calls(&self, verb: Verb) -> Outcomes {
         self.calls.get(verb as usize).copied().unwrap_or_default()
     }
 
@@ -173,7 +173,7 @@ mod tests {
         stats.uncount(crate::parser::table::find(b"get"));
         stats.reject(Verb::Get);
         stats.fail(Verb::Get);
-        let Calls { calls, rejected, failed } = stats.calls(Verb::Get);
+        let Outcomes { calls, rejected, failed } = stats.calls(Verb::Get);
         assert_eq!((calls, rejected, failed, stats.commands), (2, 1, 1, 3));
         stats.reset();
         assert_eq!((stats.calls(Verb::Get).calls, stats.commands), (0, 0));

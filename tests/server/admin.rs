@@ -13,11 +13,8 @@ use super::harness::{Client, Harness, PATIENCE, settings};
 /// A request as an array of bulk strings; words are split by single spaces.
 fn request(line: &str) -> Vec<u8> {
     let words: Vec<&str> = line.split(' ').collect();
-    let mut bytes = format!("*{}\r\n", words.len());
-    for word in words {
-        bytes += &format!("${}\r\n{word}\r\n", word.len());
-    }
-    bytes.into_bytes()
+    let bulks: String = words.iter().map(|word| bulk(word)).collect();
+    format!("*{}\r\n{bulks}", words.len()).into_bytes()
 }
 
 fn bulk(text: &str) -> String {
@@ -179,6 +176,13 @@ fn a_pause_of_writes_holds_writes_until_it_is_ended() {
     other.say("CLIENT UNPAUSE", "+OK");
     writer.expect("+OK\r\n");
     other.say("CLIENT PAUSE 1000000", "+OK");
+    writer.send(request("GET k"));
+    writer.expect_silence();
+    other.say("CLIENT UNPAUSE", "+OK");
+    writer.expect("$1\r\nv\r\n");
+    // However long it is, it can be ended.
+    other.say("CLIENT PAUSE 9223372036854775807", "-ERR timeout is out of range");
+    other.say("CLIENT PAUSE 9223372036850000000", "+OK");
     writer.send(request("GET k"));
     writer.expect_silence();
     other.say("CLIENT UNPAUSE", "+OK");
@@ -372,7 +376,7 @@ fn open_copy(dir: &Path) -> Engine {
 }
 
 fn keys(engine: &Engine) -> Vec<Vec<u8>> {
-    engine.scan(..).map(|entry| entry.unwrap().0.to_vec()).collect()
+    engine.scan(..).map(|entry| entry.unwrap().0).collect()
 }
 
 #[test]

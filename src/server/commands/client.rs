@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use crate::parser::{Protocol, Verb};
+use crate::parser::{Args, Command, Protocol, Verb};
 
 use super::super::client::{Client, Traits};
 use super::super::dispatch::{Next, Services};
@@ -46,7 +46,7 @@ pub(super) fn handle(call: &mut Call) -> Handled {
         Verb::ClientReply => return reply(call),
         Verb::ClientNoEvict => return switch(call, Traits::NO_EVICT),
         Verb::ClientNoTouch => return switch(call, Traits::NO_TOUCH),
-        _ => return help(call),
+        _ => help(call),
     }
     Ok(())
 }
@@ -192,7 +192,7 @@ fn describe(client: &Client, now_ms: u64) -> String {
     };
     let (input, output) = (client.input_bytes as usize, client.unread_bytes as usize);
     let total = size_of::<Client>() + input + output + queued_bytes;
-    let command = client.last_command.map_or_else(|| "NULL".to_owned(), |last| last.full_name());
+    let command = client.last_command.map_or_else(|| "NULL".to_owned(), Command::full_name);
     let version_of_resp = match client.protocol {
         Protocol::Text => 0,
         Protocol::Resp2 => 2,
@@ -252,9 +252,8 @@ struct Target {
 }
 
 impl Target {
-    fn parse(options: crate::parser::Args<'_>) -> Result<Self, Fault> {
+    fn parse(mut options: Args<'_>) -> Result<Self, Fault> {
         let mut target = Target { spares_me: true, ..Target::default() };
-        let mut options = options;
         while !options.is_empty() {
             if options.len() < 2 {
                 return Err(Fault::from(SYNTAX));

@@ -24,7 +24,10 @@ pub(super) fn handle(call: &mut Call) -> Handled {
         Verb::Select => select(call),
         Verb::Auth => auth(call),
         Verb::Hello => hello(call),
-        Verb::Reset => reset(call),
+        Verb::Reset => {
+            reset(call);
+            Ok(())
+        }
         _ => super::client::handle(call),
     }
 }
@@ -170,7 +173,7 @@ fn hello(call: &mut Call) -> Handled {
     call.reply.bulk(b"proto");
     call.reply.integer(version);
     call.reply.bulk(b"id");
-    call.reply.integer(call.client.number as i64);
+    call.reply.integer(call.client.number.cast_signed());
     for (field, value) in [("mode", "standalone"), ("role", "master")] {
         call.reply.bulk(field.as_bytes());
         call.reply.bulk(value.as_bytes());
@@ -192,7 +195,7 @@ pub(super) fn client_name(name: &[u8]) -> Result<String, Fault> {
     Ok(String::from_utf8_lossy(name).into_owned())
 }
 
-fn reset(call: &mut Call) -> Handled {
+fn reset(call: &mut Call) {
     let services = &mut *call.services;
     forget_transaction(call.client, &mut services.keyspace);
     forget_subscriptions(call.client, &mut services.pubsub);
@@ -209,5 +212,4 @@ fn reset(call: &mut Call) -> Handled {
         call.reply.set_protocol(Protocol::Resp2);
     }
     call.reply.simple("RESET");
-    Ok(())
 }

@@ -2,10 +2,10 @@
 
 use crate::parser::table::find;
 
-use super::{Call, Handled};
+use super::Call;
 
 /// Lists the subcommands of the command that was asked, as Redis's HELP subcommands do.
-pub(super) fn help(call: &mut Call) -> Handled {
+pub(super) fn help(call: &mut Call) {
     let parent = call.command.parent;
     let mut lines =
         vec![format!("{parent} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")];
@@ -14,5 +14,4 @@ pub(super) fn help(call: &mut Call) -> Handled {
         lines.push(format!("    {}", subcommand.summary));
     }
     call.reply.lines(&lines.iter().map(String::as_str).collect::<Vec<_>>());
-    Ok(())
 }

@@ -216,8 +216,10 @@ mod tests {
         let docs = include_str!("../../../docs/protocol.md");
         for (name, _) in text(&["all"]).lines().filter_map(|line| line.split_once(':')) {
             let name = match name {
-                "level0" => "levelN",
                 "db0" => "dbN",
+                name if name.strip_prefix("level").is_some_and(|n| n.parse::<u8>().is_ok()) => {
+                    "levelN"
+                }
                 name if name.starts_with("stall_") => "stall_CAUSE",
                 name if name.starts_with("cmdstat_") => "cmdstat_COMMAND",
                 name if name.starts_with("errorstat_") => "errorstat_CODE",

@@ -28,7 +28,7 @@ pub(crate) struct Memory {
 impl Memory {
     pub(super) fn measure(engine: &EngineStats, stats: &mut Stats) -> Self {
         let overhead = (engine.filter_bytes + engine.index_bytes) as u64;
-        let used = overhead + engine.memtable_bytes as u64 + engine.cache.bytes as u64;
+        let used = overhead + engine.memtable_bytes as u64 + engine.cache.bytes;
         stats.peak_bytes = stats.peak_bytes.max(used);
         let resident = system_kib("/proc/self/status", "VmRSS:").unwrap_or(0) * 1024;
         Memory { used, peak: stats.peak_bytes, resident, overhead }

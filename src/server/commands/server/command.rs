@@ -43,7 +43,9 @@ fn named(name: &[u8]) -> Option<&'static Command> {
 fn words<'w>(reply: &mut Encoder<'_>, words: impl Iterator<Item = &'w str>) {
     let words: Vec<_> = words.collect();
     reply.set(words.len());
-    words.iter().for_each(|word| reply.simple(word));
+    for word in words {
+        reply.simple(word);
+    }
 }
 
 fn field(reply: &mut Encoder<'_>, name: &str, value: &str) {
@@ -188,7 +190,9 @@ fn list(call: &mut Call) -> Handled {
         _ => return Err(SYNTAX.into()),
     };
     call.reply.array(names.len());
-    names.iter().for_each(|name| call.reply.bulk(name.as_bytes()));
+    for name in names {
+        call.reply.bulk(name.as_bytes());
+    }
     Ok(())
 }
 
@@ -211,6 +215,8 @@ fn keys(call: &mut Call) -> Handled {
         return Err("ERR Invalid arguments specified for command".into());
     };
     call.reply.array(positions.len());
-    positions.iter().for_each(|&at| call.reply.bulk(argv.get(at).copied().unwrap_or_default()));
+    for at in positions {
+        call.reply.bulk(argv.get(at).copied().unwrap_or_default());
+    }
     Ok(())
 }

@@ -251,7 +251,9 @@ fn set(call: &mut Call) -> Result<(), Fault> {
             }
         }
     }
-    changes.into_iter().for_each(|change| apply(change, call));
+    for change in changes {
+        apply(change, call);
+    }
     Ok(())
 }
 
@@ -264,9 +266,9 @@ fn apply(change: Change, call: &mut Call) {
         Change::Password(password) => {
             if password.is_none() {
                 // Who was waiting to give one need not any more.
-                services.clients.iter_mut().for_each(|client| {
+                for client in services.clients.iter_mut() {
                     client.traits.set(Traits::AUTHENTICATED);
-                });
+                }
             }
             services.runtime.password = password;
         }

@@ -1,5 +1,7 @@
 //! DEBUG: what tests of clients need, where the configuration allows it.
 
+use std::time::Duration;
+
 use super::super::super::info::random_id;
 use super::super::super::interrupt::Interrupt;
 use super::super::super::values::integer;
@@ -26,6 +28,9 @@ const HELP: [&str; 17] = [
     "HELP",
     "    Prints this.",
 ];
+
+/// A longer sleep is cut short: 136 years.
+const LONGEST_SLEEP: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// A string up to this long is `embstr` to Redis.
 const EMBEDDED_BYTES: usize = 44;
@@ -67,8 +72,8 @@ pub(super) fn handle(call: &mut Call) -> Handled {
 /// Holds back all commands, this one too, without holding back the reactor.
 fn sleep(call: &mut Call) -> Handled {
     let seconds = std::str::from_utf8(call.args.at(1)).ok().and_then(|text| text.parse().ok());
-    let duration = std::time::Duration::try_from_secs_f64(seconds.unwrap_or(0.0));
-    let duration = duration.unwrap_or_default();
+    let duration = Duration::try_from_secs_f64(seconds.unwrap_or(0.0));
+    let duration = duration.unwrap_or_default().min(LONGEST_SLEEP);
     let (services, id) = (&mut *call.services, call.client.id);
     let now_ms = services.tick_ms;
     let until_ms = match services.runtime.sleeper.take_if(|(sleeper, _)| *sleeper == id) {
@@ -82,7 +87,7 @@ fn sleep(call: &mut Call) -> Handled {
     }
     services.runtime.sleeper = Some((id, until_ms));
     services.runtime.hold(until_ms, true, now_ms);
-    services.keyspace.retry_within(std::time::Duration::from_millis(until_ms - now_ms));
+    services.keyspace.retry_within(Duration::from_millis(until_ms - now_ms));
     Err(Interrupt::Later)
 }
 

@@ -40,13 +40,13 @@ pub(super) fn handle(call: &mut Call) -> Handled {
                 |event: &str| names.is_empty() || names.iter().any(|name| name == event.as_bytes());
             call.reply.integer(monitor.reset(is_meant) as i64);
         }
-        Verb::LatencyGraph => match monitor.event(call.args.at(1)) {
-            Some(event) => call.reply.verbatim(&graph(event)),
-            None => {
+        Verb::LatencyGraph => {
+            let Some(event) = monitor.event(call.args.at(1)) else {
                 let name = String::from_utf8_lossy(call.args.at(1));
                 return Err(format!("ERR No samples available for event '{name}'").into());
-            }
-        },
+            };
+            call.reply.verbatim(&graph(event));
+        }
         Verb::LatencyDoctor => call.reply.verbatim(&report(monitor)),
         // Distributions are not kept.
         _ => call.reply.map(0),

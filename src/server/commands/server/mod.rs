@@ -66,7 +66,10 @@ pub(super) fn handle(call: &mut Call) -> Handled {
         Verb::FlushAll => keys::flushall(call),
         Verb::FlushDb => keys::flushdb(call),
         Verb::SwapDb => keys::swapdb(call),
-        _ => help(call),
+        _ => {
+            help(call);
+            Ok(())
+        }
     }
 }
 

@@ -43,7 +43,9 @@ fn get(call: &mut Call) -> Handled {
             call.reply.integer(number.cast_signed());
         }
         call.reply.array(entry.words.len());
-        entry.words.iter().for_each(|word| call.reply.bulk(word));
+        for word in &entry.words {
+            call.reply.bulk(word);
+        }
         call.reply.bulk(entry.client.as_bytes());
         call.reply.bulk(entry.client_name.as_bytes());
     }
