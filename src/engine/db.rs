@@ -15,6 +15,7 @@ use super::health::{Faults, Health};
 use super::ingest::Ingest;
 use super::key::Seq;
 use super::memory::Memory;
+use super::memtable::Memtable;
 use super::options::{Environment, Options, Scheduling};
 use super::range::KeyRange;
 use super::read::Record;
@@ -28,6 +29,7 @@ use super::table::{BlockCache, Tables, Value};
 use super::threads::Threads;
 use super::ticket::Ticket;
 use super::version::set::VersionSet;
+use super::view::View;
 
 /// A handle to an open database, for any number of threads. Clones are cheap and share it. When the
 /// last one is dropped without [`Engine::close`], submitted writes are committed and the threads
@@ -142,6 +144,21 @@ impl Engine {
     /// Walks over the keys of a range and their values, as of now.
     pub fn scan(&self, range: impl Into<KeyRange>) -> Scan {
         Scan::new(&self.inner, range.into(), Seq::MAX)
+    }
+
+    /// About how many keys there are in each of `ranges`, and how many of them are known to expire;
+    /// nothing is read from disk. Entries of memtables are counted if there are at most `most` of
+    /// them, and not at all else; those of tables count as they are, overwritten ones and
+    /// tombstones too. So the figures are exact while everything is in memory.
+    ///
+    /// # Errors
+    /// None that is known: memory can be read.
+    pub fn estimate_keys(&self, ranges: &[KeyRange], most: usize) -> Result<Vec<(u64, u64)>> {
+        let in_memory: usize =
+            read(&self.inner.memory).memtables().map(Memtable::entry_count).sum();
+        let (inner, with_memtables) = (&self.inner, in_memory <= most);
+        let view = View::take(inner, Seq::MAX);
+        ranges.iter().map(|range| view.estimate_keys(inner, range, with_memtables)).collect()
     }
 
     /// The database as of now, for as long as the snapshot is held.

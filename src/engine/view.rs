@@ -52,18 +52,66 @@ impl View {
         range: &KeyRange,
         direction: Direction,
     ) -> LiveEntries {
-        let mut inputs: Vec<Input> = Vec::new();
-        for memtable in &self.memtables {
-            let runs = memtable.scan(&range.start, range.end(), direction);
-            inputs.extend(runs.into_iter().map(|run| Box::new(run) as Input));
-        }
+        let mut inputs = self.memtable_inputs(range, direction);
         inputs.extend(self.table_inputs(range, direction));
-        let reader = Reader {
+        LiveIter::new(MergeIter::new(inputs, direction), self.reader(inner), direction)
+    }
+
+    /// About how many keys there are in `range`, and how many of them expire, without a read from disk:
+    /// what is in memtables if that is asked for, and of tables their entries as far as they lie in
+    /// the range. Exact while there are no tables.
+    pub(crate) fn estimate_keys(
+        &self,
+        inner: &Inner,
+        range: &KeyRange,
+        with_memtables: bool,
+    ) -> Result<(u64, u64)> {
+        let tables = (0..super::version::LEVELS).flat_map(|level| self.version.level(level));
+        let mut keys = 0;
+        for table in tables {
+            let meta = table.meta();
+            let ends_inside = range.end().is_none_or(|end| *meta.largest < *end);
+            let is_deleted = self.ranges.iter().any(|ranges| {
+                ranges.iter().any(|delete| delete.covers_all(&meta.smallest, &meta.largest))
+            });
+            if is_deleted || !range.overlaps(&meta.smallest, &meta.largest) {
+                continue;
+            }
+            let is_inside = meta.smallest >= range.start && ends_inside;
+            keys += if is_inside { meta.entries } else { meta.entries / 2 };
+        }
+        let mut expiring = 0;
+        if with_memtables {
+            let mut walk = self.walk_memtables(inner, range);
+            while walk.advance()? {
+                keys += 1;
+                expiring += u64::from(walk.version().2.is_some());
+            }
+        }
+        Ok((keys, expiring))
+    }
+
+    fn walk_memtables(&self, inner: &Inner, range: &KeyRange) -> LiveEntries {
+        let direction = Direction::Forward;
+        LiveIter::new(
+            MergeIter::new(self.memtable_inputs(range, direction), direction),
+            self.reader(inner),
+            direction,
+        )
+    }
+
+    fn reader(&self, inner: &Inner) -> Reader {
+        Reader {
             snapshot: self.seq,
             ranges: self.ranges.clone(),
             clock: Arc::clone(&inner.environment.clock),
-        };
-        LiveIter::new(MergeIter::new(inputs, direction), reader, direction)
+        }
+    }
+
+    fn memtable_inputs(&self, range: &KeyRange, direction: Direction) -> Vec<Input> {
+        let runs = self.memtables.iter();
+        let runs = runs.flat_map(|memtable| memtable.scan(&range.start, range.end(), direction));
+        runs.map(|run| Box::new(run) as Input).collect()
     }
 
     fn table_inputs(&self, range: &KeyRange, direction: Direction) -> Vec<Input> {

@@ -25,8 +25,6 @@ pub(crate) struct Runtime {
     pub(crate) allows_debug: bool,
     /// The client that DEBUG SLEEP answers next, and when, in milliseconds of the reactor's clock.
     pub(crate) sleeper: Option<(ConnectionId, u64)>,
-    /// Whether a database other than 0 was selected: INFO must not take all keys for those of 0.
-    pub(crate) uses_other_databases: bool,
     /// The engine's budget, in bytes; 0 if it is not known.
     pub(crate) memory_bytes: usize,
     /// Where the data is, if it is known.
@@ -43,7 +41,6 @@ impl Runtime {
             password: settings.password.clone(),
             allows_debug: settings.allows_debug,
             sleeper: None,
-            uses_other_databases: false,
             memory_bytes: settings.memory_bytes,
             data_dir: settings.data_dir.clone(),
             checkpoint_dir: settings.checkpoint_dir.clone(),

@@ -59,7 +59,6 @@ fn select(call: &mut Call) -> Handled {
         return Err(line.into());
     }
     call.client.db = database(db, call.services.keyspace.databases())?;
-    call.services.runtime.uses_other_databases |= call.client.db > 0;
     call.reply.ok();
     Ok(())
 }

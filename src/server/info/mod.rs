@@ -94,21 +94,31 @@ const SECTIONS: [Section; 13] = [
     ("Engine", Shown::Always, engine::write),
 ];
 
+/// The most entries in memory that are counted for INFO, which runs where everybody waits for it.
+const MOST_COUNTED_KEYS: usize = 10_000;
+
 /// All that INFO draws on.
 pub(crate) struct Facts<'a, 'e> {
     services: &'a Services<'e>,
     engine: EngineStats,
     memory: Memory,
     operations_per_second: u64,
+    /// About how many keys each database has, and how many of them expire.
+    keys: Vec<(u64, u64)>,
 }
 
 impl<'a, 'e> Facts<'a, 'e> {
     /// The facts of this moment.
     pub(crate) fn gather(services: &'a mut Services<'e>) -> Self {
-        let engine = services.keyspace.engine().stats();
+        let keyspace = &mut services.keyspace;
+        let ranges: Vec<_> =
+            (0..keyspace.databases()).map(|db| keyspace.range(db, b"", None)).collect();
+        let engine = keyspace.engine();
+        let keys = engine.estimate_keys(&ranges, MOST_COUNTED_KEYS).unwrap_or_default();
+        let engine = engine.stats();
         let memory = Memory::measure(&engine, &mut services.stats);
         let operations_per_second = services.stats.rate();
-        Facts { services, engine, memory, operations_per_second }
+        Facts { services, engine, memory, operations_per_second, keys }
     }
 
     /// Where memory goes.

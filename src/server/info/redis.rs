@@ -110,7 +110,9 @@ pub(super) fn write_memory(text: &mut String, facts: &Facts<'_, '_>) -> Written 
         ("used_memory_rss", memory.resident),
         ("used_memory_peak", memory.peak),
         ("total_system_memory", total),
-        ("maxmemory", budget),
+        // Data is not bound to memory.
+        ("maxmemory", 0),
+        ("memory_budget", budget),
     ] {
         writeln!(text, "{name}:{bytes}")?;
         writeln!(text, "{name}_human:{}", human(bytes))?;
@@ -225,14 +227,13 @@ pub(super) fn write_error_stats(text: &mut String, facts: &Facts<'_, '_>) -> Wri
     codes.iter().try_for_each(|(code, count)| writeln!(text, "errorstat_{code}:count={count}"))
 }
 
-/// All entries count for database 0 while no other one is known to be in use; then nothing is told.
+/// See docs/protocol.md for how exact this is.
 pub(super) fn write_keyspace(text: &mut String, facts: &Facts<'_, '_>) -> Written {
-    let services = facts.services;
-    let is_alone = !services.runtime.uses_other_databases && services.keyspace.namespace(0) == 0;
-    match facts.entries() {
-        keys if keys == 0 || !is_alone => Ok(()),
-        keys => writeln!(text, "db0:keys={keys},expires=0,avg_ttl=0"),
+    let counts = facts.keys.iter().enumerate().filter(|(_, (keys, _))| *keys > 0);
+    for (db, (keys, expires)) in counts {
+        writeln!(text, "db{db}:keys={keys},expires={expires},avg_ttl=0")?;
     }
+    Ok(())
 }
 
 #[cfg(test)]

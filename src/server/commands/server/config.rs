@@ -77,7 +77,8 @@ static PARAMETERS: [Parameter; 28] = [
         |services| services.stats.max_connections.to_string(),
         Set(parse_max_clients),
     ),
-    parameter("maxmemory", |services| services.runtime.memory_bytes.to_string(), Keep),
+    // Data is not bound to memory; the engine's own budget is in INFO.
+    parameter("maxmemory", |_| "0".into(), Keep),
     parameter("maxmemory-policy", |_| "noeviction".into(), Keep),
     parameter("maxmemory-samples", |_| "5".into(), Keep),
     parameter(
