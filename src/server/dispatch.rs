@@ -519,6 +519,11 @@ impl Services<'_> {
                 let fetched = self.keyspace.take_fetched();
                 self.keyspace.discard();
                 self.effects.clear();
+                if let Interrupt::Fault(_) = interrupt {
+                    self.note_misses(command, 0);
+                    let own = self.publish_effects(Some(asker.client));
+                    out.extend_from_slice(&own);
+                }
                 asker.outbox.put_end(out, 0, self.durable);
                 return self.interrupted(interrupt, command, fetched, seq, asker);
             }
@@ -546,22 +551,23 @@ impl Services<'_> {
             self.stats.misses += missed;
         }
         self.tell_disturbed(client);
-        self.note_misses(command);
+        self.note_misses(command, 0);
         if !self.effects.is_empty() {
             self.publish_effects_of(client, out, begin);
         }
     }
 
-    /// Notes events for keys that a reading command looked for in vain.
-    pub(crate) fn note_misses(&mut self, command: &Command) {
+    /// Notes events for keys that a reading command looked for in vain, before what else it has
+    /// noted after the first `at`.
+    pub(crate) fn note_misses(&mut self, command: &Command, at: usize) {
         let Some(missing) = self.keyspace.missing.as_mut().filter(|missing| !missing.is_empty())
         else {
             return;
         };
         let missing = std::mem::take(missing);
         if commands::tells_misses(command) {
-            for (db, key) in missing {
-                self.effects.notify(Classes::MISS, "keymiss", db, &key);
+            for (db, key) in missing.into_iter().rev() {
+                self.effects.notify_before(at, Classes::MISS, "keymiss", db, &key);
             }
         }
     }

@@ -24,10 +24,10 @@ const LETTERS: [(char, Classes); 14] = [
     ('e', Classes(1 << 9)),
     ('t', Classes(1 << 10)),
     ('d', Classes(1 << 12)),
+    ('n', Classes::NEW),
     ('K', Classes::KEYSPACE),
     ('E', Classes::KEYEVENT),
     ('m', Classes::MISS),
-    ('n', Classes::NEW),
 ];
 
 impl Classes {
@@ -59,12 +59,12 @@ impl Classes {
         })
     }
 
-    /// The letters.
+    /// The letters. As Redis does, it leaves `n` out where there is an `A`.
     pub(crate) fn letters(self) -> String {
         let all = self.0 & Classes::ALL.0 == Classes::ALL.0;
-        let shown = LETTERS
-            .iter()
-            .filter(|(_, class)| self.has(*class) && !(all && Classes::ALL.has(*class)));
+        let unnamed = Classes(Classes::ALL.0 | Classes::NEW.0);
+        let shown =
+            LETTERS.iter().filter(|(_, class)| self.has(*class) && !(all && unnamed.has(*class)));
         let letters = shown.map(|(letter, _)| *letter);
         if all { std::iter::once('A').chain(letters).collect() } else { letters.collect() }
     }
@@ -99,6 +99,22 @@ impl Effects {
     pub(crate) fn notify(&mut self, class: Classes, name: &'static str, db: usize, key: &[u8]) {
         if self.classes.has(class) && self.classes.is_active() {
             self.list.push(Effect::Event { name, db, key: key.to_vec() });
+        }
+    }
+
+    /// The same before what was noted after the first `at`.
+    pub(crate) fn notify_before(
+        &mut self,
+        at: usize,
+        class: Classes,
+        name: &'static str,
+        db: usize,
+        key: &[u8],
+    ) {
+        let noted = self.list.len();
+        self.notify(class, name, db, key);
+        if self.list.len() > noted {
+            self.list[at.min(noted)..].rotate_right(1);
         }
     }
 
@@ -190,7 +206,8 @@ mod tests {
             ("AKE", "AKE"),
             ("Kg$", "g$K"),
             ("Elshzxetdg$", "AE"),
-            ("KEAmn", "AKEmn"),
+            ("KEAmn", "AKEm"),
+            ("Kn", "nK"),
             ("Ex", "xE"),
         ] {
             assert_eq!(written(given).as_deref(), Some(expected), "{given}");

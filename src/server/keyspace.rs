@@ -29,7 +29,7 @@ use super::expiries::Expiries;
 use super::interrupt::{Fault, Interrupt, WRONG_TYPE};
 use super::limits::{SCRATCH_KEEP_BYTES, USER_KEY_BYTES, USER_VALUE_BYTES};
 use super::token::ConnectionId;
-use super::watch::{Watch, Watches};
+use super::watch::{Watch, WatchedKey, Watches};
 
 /// The most databases there can be; namespaces from here on are the server's own.
 pub(crate) const MAX_DATABASES: usize = 240;
@@ -165,12 +165,16 @@ pub(crate) struct Keyspace<'e> {
 #[derive(Debug)]
 enum Touched {
     Key {
+        db: usize,
         key: Vec<u8>,
         expires_ms: Option<u64>,
     },
-    Namespace(u8),
+    Database {
+        db: usize,
+        namespace: u8,
+    },
     /// A watched key of a database that was exchanged.
-    Swapped(Vec<u8>),
+    Swapped(WatchedKey),
 }
 
 impl<'e> Keyspace<'e> {
@@ -297,7 +301,7 @@ impl<'e> Keyspace<'e> {
         self.last_seq = session.put(&self.key, &self.value);
         self.has_written = true;
         self.changes += 1;
-        self.watches.touch(&self.key);
+        self.touch_watched(db);
         if self.value.capacity() > SCRATCH_KEEP_BYTES {
             self.value = Vec::new();
         }
@@ -320,7 +324,7 @@ impl<'e> Keyspace<'e> {
         self.last_seq = session.delete(&self.key);
         self.has_written = true;
         self.changes += 1;
-        self.watches.touch(&self.key);
+        self.touch_watched(db);
         Written::Done(self.last_seq)
     }
 
@@ -510,7 +514,7 @@ impl<'e> Keyspace<'e> {
         if self.value.capacity() > SCRATCH_KEEP_BYTES {
             self.value = Vec::new();
         }
-        self.touch(expires_ms);
+        self.touch(db, expires_ms);
         Ok(())
     }
 
@@ -524,12 +528,19 @@ impl<'e> Keyspace<'e> {
         if let Some(overlay) = &mut self.overlay {
             overlay.keys.insert(self.key.clone(), None);
         }
-        self.touch(None);
+        self.touch(db, None);
     }
 
-    fn touch(&mut self, expires_ms: Option<u64>) {
+    fn touch(&mut self, db: usize, expires_ms: Option<u64>) {
         if !self.watches.is_empty() || self.expiries.is_some() {
-            self.touched.push(Touched::Key { key: self.key.clone(), expires_ms });
+            self.touched.push(Touched::Key { db, key: self.key.clone(), expires_ms });
+        }
+    }
+
+    #[inline]
+    fn touch_watched(&mut self, db: usize) {
+        if !self.watches.is_empty() {
+            self.watches.touch(&(db, self.key[1..].to_vec()));
         }
     }
 
@@ -542,7 +553,7 @@ impl<'e> Keyspace<'e> {
             overlay.cleared.push(namespace);
         }
         if !self.watches.is_empty() || self.expiries.is_some() {
-            self.touched.push(Touched::Namespace(namespace));
+            self.touched.push(Touched::Database { db, namespace });
         }
     }
 
@@ -552,11 +563,10 @@ impl<'e> Keyspace<'e> {
     /// # Errors
     /// As [`Keyspace::lookup`].
     pub(crate) fn swap(&mut self, one: usize, other: usize) -> Result<(), Interrupt> {
-        let watched = [one, other].map(|db| self.watches.keys_of(self.namespace(db)));
-        for key in watched.iter().flatten() {
-            let is_there = self.contains(one, &key[1..])? || self.contains(other, &key[1..])?;
-            if is_there {
-                self.touched.push(Touched::Swapped(key.clone()));
+        let watched = [one, other].map(|db| self.watches.keys_of(db));
+        for key in watched.into_iter().flatten() {
+            if self.contains(one, &key.1)? || self.contains(other, &key.1)? {
+                self.touched.push(Touched::Swapped(key));
             }
         }
         // What was staged before is in the old places; the table must be right for what comes.
@@ -603,14 +613,14 @@ impl<'e> Keyspace<'e> {
         self.changes += self.staged.len() as u64;
         for touched in self.touched.drain(..) {
             match touched {
-                Touched::Key { key, expires_ms } => {
-                    self.watches.touch(&key);
+                Touched::Key { db, key, expires_ms } => {
                     if let Some(expiries) = &mut self.expiries {
                         expiries.set(&key, expires_ms);
                     }
+                    self.watches.touch(&(db, key[1..].to_vec()));
                 }
-                Touched::Namespace(namespace) => {
-                    self.watches.touch_namespace(namespace);
+                Touched::Database { db, namespace } => {
+                    self.watches.touch_database(db);
                     if let Some(expiries) = &mut self.expiries {
                         expiries.clear(namespace);
                     }
@@ -682,7 +692,7 @@ impl<'e> Keyspace<'e> {
     ) -> Result<Watch, Interrupt> {
         let found = self.lookup(db, key)?;
         let (existed, expires_ms) = (found.is_some(), found.and_then(|found| found.expires_ms()));
-        let watch = Watch { key: self.key.clone(), existed, expires_ms };
+        let watch = Watch { key: (db, key.to_vec()), existed, expires_ms };
         self.watches.add(client, &watch);
         Ok(watch)
     }

@@ -7,11 +7,13 @@ use std::collections::HashMap;
 
 use super::token::ConnectionId;
 
+/// A key as its watcher knows it, by database, whatever SWAPDB does.
+pub(crate) type WatchedKey = (usize, Vec<u8>);
+
 /// A watched key, as it was then.
 #[derive(Debug, Clone)]
 pub(crate) struct Watch {
-    /// The engine key.
-    pub(crate) key: Vec<u8>,
+    pub(crate) key: WatchedKey,
     /// Whether it was there.
     pub(crate) existed: bool,
     /// When it was to expire, in milliseconds since the Unix epoch.
@@ -28,7 +30,7 @@ struct Watcher {
 /// All watched keys.
 #[derive(Debug, Default)]
 pub(crate) struct Watches {
-    keys: HashMap<Vec<u8>, Vec<Watcher>>,
+    keys: HashMap<WatchedKey, Vec<Watcher>>,
     /// Clients whose keys were changed.
     disturbed: Vec<ConnectionId>,
 }
@@ -58,26 +60,22 @@ impl Watches {
     }
 
     /// A key was changed.
-    #[inline]
-    pub(crate) fn touch(&mut self, key: &[u8]) {
-        if self.keys.is_empty() {
-            return;
-        }
+    pub(crate) fn touch(&mut self, key: &WatchedKey) {
         if let Some(watchers) = self.keys.get(key) {
             self.disturbed.extend(watchers.iter().map(|watcher| watcher.client));
         }
     }
 
-    /// All keys of a namespace were deleted. Who watches for one to appear is not disturbed.
-    pub(crate) fn touch_namespace(&mut self, namespace: u8) {
-        let in_it = self.keys.iter().filter(|(key, _)| key.first() == Some(&namespace));
+    /// All keys of a database were deleted. Who watches for one to appear is not disturbed.
+    pub(crate) fn touch_database(&mut self, db: usize) {
+        let in_it = self.keys.iter().filter(|(key, _)| key.0 == db);
         let watchers = in_it.flat_map(|(_, watchers)| watchers);
         self.disturbed.extend(watchers.filter(|w| w.existed).map(|w| w.client));
     }
 
-    /// The watched keys of a namespace.
-    pub(crate) fn keys_of(&self, namespace: u8) -> Vec<Vec<u8>> {
-        self.keys.keys().filter(|key| key.first() == Some(&namespace)).cloned().collect()
+    /// The watched keys of a database.
+    pub(crate) fn keys_of(&self, db: usize) -> Vec<WatchedKey> {
+        self.keys.keys().filter(|key| key.0 == db).cloned().collect()
     }
 
     /// The clients disturbed since the last call.
@@ -94,29 +92,33 @@ mod tests {
         ConnectionId { slot, generation: 0 }
     }
 
-    fn watch(key: &[u8], existed: bool) -> Watch {
-        Watch { key: key.to_vec(), existed, expires_ms: None }
+    fn key(db: usize) -> WatchedKey {
+        (db, b"a".to_vec())
+    }
+
+    fn watch(db: usize, existed: bool) -> Watch {
+        Watch { key: key(db), existed, expires_ms: None }
     }
 
     #[test]
     fn watchers_of_a_key_are_told_and_no_others() {
         let mut watches = Watches::default();
-        watches.add(client(1), &watch(b"\0a", true));
-        watches.add(client(1), &watch(b"\0a", true));
-        watches.add(client(2), &watch(b"\0a", false));
-        watches.add(client(3), &watch(b"\x01a", true));
-        watches.touch(b"\0b");
+        watches.add(client(1), &watch(0, true));
+        watches.add(client(1), &watch(0, true));
+        watches.add(client(2), &watch(0, false));
+        watches.add(client(3), &watch(1, true));
+        watches.touch(&(0, b"b".to_vec()));
         assert_eq!(watches.take_disturbed(), []);
-        watches.touch(b"\0a");
+        watches.touch(&key(0));
         assert_eq!(watches.take_disturbed(), [client(1), client(2)]);
-        watches.touch_namespace(0);
+        watches.touch_database(0);
         assert_eq!(watches.take_disturbed(), [client(1)]);
-        assert_eq!(watches.keys_of(1), [b"\x01a"]);
-        watches.remove(client(1), &[watch(b"\0a", true)]);
-        watches.touch(b"\0a");
+        assert_eq!(watches.keys_of(1), [key(1)]);
+        watches.remove(client(1), &[watch(0, true)]);
+        watches.touch(&key(0));
         assert_eq!(watches.take_disturbed(), [client(2)]);
-        watches.remove(client(2), &[watch(b"\0a", true)]);
-        watches.remove(client(3), &[watch(b"\x01a", true)]);
+        watches.remove(client(2), &[watch(0, true)]);
+        watches.remove(client(3), &[watch(1, true)]);
         assert!(watches.is_empty());
     }
 }

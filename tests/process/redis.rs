@@ -32,7 +32,7 @@ fn flags_for_redis_clients() {
     say(&mut client, "SELECT 2", "+OK");
     say(&mut client, "SELECT 3", "-ERR DB index is out of range");
     say(&mut client, "DEBUG SLEEP 0", "+OK");
-    say(&mut client, "CONFIG GET maxmemory", "*2\r\n$9\r\nmaxmemory\r\n$7\r\n8388608");
+    say(&mut client, "CONFIG GET databases", "*2\r\n$9\r\ndatabases\r\n$1\r\n3");
     let dir = data.display().to_string();
     let reply = format!("*2\r\n$3\r\ndir\r\n${}\r\n{dir}", dir.len());
     say(&mut client, "CONFIG GET dir", &reply);

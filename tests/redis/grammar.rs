@@ -293,7 +293,10 @@ fn is_harmless(command: &Args) -> bool {
     let huge = any(&["SETBIT", "SETRANGE", "BITFIELD"])
         && (1..command.len()).any(|at| within(at, 100_000, 5_000_000_000));
     let waits = any(&["WAIT"]) && !within(1, i64::MIN, 0) && !within(2, 1, 20);
-    !(soon || huge || waits)
+    // Redis's own check overflows and saturates the wrong way.
+    let overflows =
+        any(&["BITFIELD"]) && (1..command.len()).any(|at| within(at, i64::MIN, i64::MIN));
+    !(soon || huge || waits || overflows)
 }
 
 fn tokens(template: &str) -> Vec<&str> {

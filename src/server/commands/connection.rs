@@ -108,55 +108,43 @@ fn is_equal(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && differences == 0
 }
 
-/// What HELLO asks for.
-#[derive(Default)]
-struct Hello<'a> {
-    protocol: Option<Protocol>,
-    credentials: Option<(&'a [u8], &'a [u8])>,
-    name: Option<&'a [u8]>,
+/// The protocol that HELLO asks for.
+fn hello_protocol(args: Args<'_>) -> Result<Option<Protocol>, Fault> {
+    let Some(version) = args.get(0) else { return Ok(None) };
+    match integer::parse(version) {
+        Some(2) => Ok(Some(Protocol::Resp2)),
+        Some(3) => Ok(Some(Protocol::Resp3)),
+        Some(_) => Err(Fault::from("NOPROTO unsupported protocol version")),
+        None => Err(Fault::from("ERR Protocol version is not an integer or out of range")),
+    }
 }
 
-fn parse_hello(args: Args<'_>) -> Result<Hello<'_>, Fault> {
-    let mut hello = Hello::default();
-    let Some(version) = args.get(0) else { return Ok(hello) };
-    let Some(version) = integer::parse(version) else {
-        return Err(Fault::from("ERR Protocol version is not an integer or out of range"));
-    };
-    hello.protocol = match version {
-        2 => Some(Protocol::Resp2),
-        3 => Some(Protocol::Resp3),
-        _ => return Err(Fault::from("NOPROTO unsupported protocol version")),
-    };
+/// Carries out HELLO's options one by one: those before a wrong one are in force, as in Redis.
+fn hello_options(call: &mut Call) -> Result<(), Fault> {
+    let args = call.args;
     let mut at = 1;
-    while at < args.len() {
-        let (option, left) = (args.at(at), args.len() - at - 1);
+    while let Some(option) = args.get(at) {
+        let left = args.len() - at - 1;
         if option.eq_ignore_ascii_case(b"AUTH") && left >= 2 {
-            hello.credentials = Some((args.at(at + 1), args.at(at + 2)));
+            authenticate(call, args.at(at + 1), args.at(at + 2))?;
             at += 3;
         } else if option.eq_ignore_ascii_case(b"SETNAME") && left >= 1 {
-            hello.name = Some(args.at(at + 1));
+            call.client.names().name = client_name(args.at(at + 1))?;
             at += 2;
         } else {
-            let option = String::from_utf8_lossy(option);
-            return Err(Fault::from(format!("ERR Syntax error in HELLO option '{option}'")));
+            return Err(Fault::repeating("ERR Syntax error in HELLO option '", option, "'"));
         }
     }
-    Ok(hello)
+    Ok(())
 }
 
 fn hello(call: &mut Call) -> Handled {
-    let hello = parse_hello(call.args)?;
-    let name = hello.name.map(client_name).transpose()?;
-    if let Some((user, password)) = hello.credentials {
-        authenticate(call, user, password)?;
-    }
+    let protocol = hello_protocol(call.args)?;
+    hello_options(call)?;
     if !call.client.traits.has(Traits::AUTHENTICATED) {
         return Err("NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time".into());
     }
-    if let Some(name) = name {
-        call.client.names().name = name;
-    }
-    if let Some(protocol) = hello.protocol {
+    if let Some(protocol) = protocol {
         call.client.protocol = protocol;
         call.reply.set_protocol(protocol);
     }

@@ -70,7 +70,7 @@ pub(crate) fn handle(call: &mut Call) -> Handled {
 /// reads of values, not for looks at what there is.
 pub(crate) fn tells_misses(command: &Command) -> bool {
     match command.verb {
-        Verb::GetEx | Verb::GetDel | Verb::GetSet | Verb::BitOp => true,
+        Verb::GetEx | Verb::GetDel | Verb::GetSet | Verb::BitOp | Verb::Copy => true,
         Verb::MemoryUsage => false,
         _ => command.flags.has(Flags::READONLY) && command.parent.is_empty(),
     }

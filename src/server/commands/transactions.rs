@@ -145,7 +145,6 @@ fn run_all(call: &mut Call, queue: &[Queued]) -> Handled {
         };
         let handled = super::handle(&mut inner);
         call.next = inner.next;
-        call.services.note_misses(command);
         match handled {
             Ok(()) => {}
             Err(Interrupt::Fault(fault)) => {
@@ -162,6 +161,7 @@ fn run_all(call: &mut Call, queue: &[Queued]) -> Handled {
                 call.reply.error("ERR Command not allowed inside a transaction");
             }
         }
+        call.services.note_misses(command, noted);
     }
     Ok(())
 }

@@ -90,7 +90,7 @@ fn put_elsewhere(
     replaces: bool,
 ) -> Result<Option<()>, Interrupt> {
     let Some(held) = hold(call, from_db, from)? else { return Ok(None) };
-    if !replaces && call.services.keyspace.contains(to_db, to)? {
+    if !replaces && call.services.keyspace.contains_quietly(to_db, to)? {
         return Ok(None);
     }
     put(call, to_db, to, &held)?;

@@ -168,11 +168,13 @@ fn put_pairs(call: &mut Call, pairs: &[(&[u8], &[u8])]) -> Handled {
     for (key, _) in pairs {
         check_key(key)?;
     }
-    let mut existed_before = Vec::with_capacity(pairs.len());
-    for (key, _) in pairs {
-        existed_before.push(existed(call, key)?);
+    if call.services.effects.classes.has(Classes::NEW) {
+        // A key that comes twice is new once.
+        call.services.keyspace.need(db, pairs.iter().map(|(key, _)| *key))?;
+        call.services.keyspace.see_staged();
     }
-    for ((key, value), existed) in pairs.iter().zip(existed_before) {
+    for (key, value) in pairs {
+        let existed = existed(call, key)?;
         call.services.keyspace.put(db, key, value, None)?;
         note_new(call, key, existed);
         call.services.effects.notify(Classes::STRING, "set", db, key);
