@@ -134,6 +134,11 @@ impl<'o> Encoder<'o> {
         self.end_line();
     }
 
+    /// How many there are of something.
+    pub fn count(&mut self, count: usize) {
+        self.integer((count as u64).cast_signed());
+    }
+
     /// Bytes, such as a value.
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
@@ -151,7 +156,7 @@ impl<'o> Encoder<'o> {
             return;
         }
         self.out.push(b'$');
-        self.push_number(bytes.len() as i64);
+        self.push_digits(bytes.len() as u64);
         self.out.extend_from_slice(b"\r\n");
         self.out.extend_from_slice(bytes);
         self.out.extend_from_slice(b"\r\n");
@@ -210,13 +215,13 @@ impl<'o> Encoder<'o> {
             }
             self.in_list = true;
             self.out.extend_from_slice(b"LIST ");
-            self.push_number((count * each) as i64);
+            self.push_digits((count * each) as u64);
         } else if self.is_resp3() {
             self.out.push(resp3);
-            self.push_number(count as i64);
+            self.push_digits(count as u64);
         } else {
             self.out.push(b'*');
-            self.push_number((count * each) as i64);
+            self.push_digits((count * each) as u64);
         }
         self.end_line();
     }
@@ -240,7 +245,7 @@ impl<'o> Encoder<'o> {
                     self.broken.get_or_insert(LINE_BREAK);
                 }
                 self.out.extend_from_slice(b"TEXT ");
-                self.push_number(text.len() as i64);
+                self.push_digits(text.len() as u64);
                 self.out.push(b'\n');
                 self.out.extend_from_slice(text.as_bytes());
                 self.out.push(b'\n');
@@ -248,7 +253,7 @@ impl<'o> Encoder<'o> {
             Protocol::Resp2 => self.bulk(text.as_bytes()),
             Protocol::Resp3 => {
                 self.out.push(b'=');
-                self.push_number(text.len() as i64 + 4);
+                self.push_digits(text.len() as u64 + 4);
                 self.out.extend_from_slice(b"\r\ntxt:");
                 self.out.extend_from_slice(text.as_bytes());
                 self.out.extend_from_slice(b"\r\n");
@@ -270,10 +275,16 @@ impl<'o> Encoder<'o> {
     }
 
     fn push_number(&mut self, number: i64) {
+        if number < 0 {
+            self.out.push(b'-');
+        }
+        self.push_digits(number.unsigned_abs());
+    }
+
+    fn push_digits(&mut self, mut rest: u64) {
         // The digits, last first: lengths and counters are written once or twice per reply.
         let mut digits = [0; 20];
         let mut at = digits.len();
-        let mut rest = number.unsigned_abs();
         loop {
             at -= 1;
             digits[at] = b'0' + (rest % 10) as u8;
@@ -281,9 +292,6 @@ impl<'o> Encoder<'o> {
             if rest == 0 {
                 break;
             }
-        }
-        if number < 0 {
-            self.out.push(b'-');
         }
         self.out.extend_from_slice(&digits[at..]);
     }
@@ -316,11 +324,11 @@ mod tests {
 
     #[test]
     fn every_shape() {
-        is(|e| e.ok(), "OK\n", "+OK\r\n", "+OK\r\n");
+        is(|e: &mut Encoder<'_>| e.ok(), "OK\n", "+OK\r\n", "+OK\r\n");
         is(|e| e.bulk(b"a b"), "a b\n", "$3\r\na b\r\n", "$3\r\na b\r\n");
         is(|e| e.bulk(b""), "\n", "$0\r\n\r\n", "$0\r\n\r\n");
-        is(|e| e.null(), "NULL\n", "$-1\r\n", "_\r\n");
-        is(|e| e.null_array(), "NULL\n", "*-1\r\n", "_\r\n");
+        is(|e: &mut Encoder<'_>| e.null(), "NULL\n", "$-1\r\n", "_\r\n");
+        is(|e: &mut Encoder<'_>| e.null_array(), "NULL\n", "*-1\r\n", "_\r\n");
         is(|e| e.integer(-70), "-70\n", ":-70\r\n", ":-70\r\n");
         is(
             |e| e.integer(i64::MIN),

@@ -17,8 +17,8 @@ use super::request::{Item, OwnedArgs, Span, Words};
 const MAX_LINE_BYTES: usize = 64 << 10;
 
 /// What a client that has not authenticated may send: words, and bytes in one.
-const STRANGER_WORDS: u64 = 10;
-const STRANGER_BULK_BYTES: u64 = 16 << 10;
+const STRANGER_WORDS: u32 = 10;
+const STRANGER_BULK_BYTES: usize = 16 << 10;
 
 /// The words of an unfinished request.
 #[derive(Debug)]
@@ -112,19 +112,19 @@ fn begin(bytes: &[u8], used: usize, limits: &Limits) -> Step<Begun> {
     if first != b'*' {
         return inline_command(&bytes[used..], limits);
     }
-    match length(bytes, used + 1, ProtocolError::LongCount) {
-        Step::Done((count, at)) => match count {
-            Some(count) if count > i64::from(limits.words) => {
-                Step::Broken(ProtocolError::InvalidCount)
-            }
-            Some(count) if limits.is_stranger && count > STRANGER_WORDS as i64 => {
-                Step::Broken(ProtocolError::StrangerCount)
-            }
-            Some(count) => Step::Done(Begun::Array { words: count.max(0) as usize, at }),
-            None => Step::Broken(ProtocolError::InvalidCount),
-        },
-        Step::Partial => Step::Partial,
-        Step::Broken(error) => Step::Broken(error),
+    let (count, at) = match length(bytes, used + 1, ProtocolError::LongCount) {
+        Step::Done(done) => done,
+        Step::Partial => return Step::Partial,
+        Step::Broken(error) => return Step::Broken(error),
+    };
+    // None, or less, asks for nothing.
+    let count = count.map(|count| u32::try_from(count.max(0)).unwrap_or(u32::MAX));
+    match count.filter(|&count| count <= limits.words) {
+        None => Step::Broken(ProtocolError::InvalidCount),
+        Some(count) if limits.is_stranger && count > STRANGER_WORDS => {
+            Step::Broken(ProtocolError::StrangerCount)
+        }
+        Some(count) => Step::Done(Begun::Array { words: count as usize, at }),
     }
 }
 
@@ -140,7 +140,7 @@ fn bulk(bytes: &[u8], at: usize, limits: &Limits) -> Step<Span> {
         Step::Broken(error) => return Step::Broken(error),
     };
     match count.and_then(|count| usize::try_from(count).ok()) {
-        Some(count) if limits.is_stranger && count as u64 > STRANGER_BULK_BYTES => {
+        Some(count) if limits.is_stranger && count > STRANGER_BULK_BYTES => {
             Step::Broken(ProtocolError::StrangerBulk)
         }
         Some(count) if count <= limits.bulk_bytes => {
@@ -179,9 +179,8 @@ fn length(bytes: &[u8], at: usize, too_long: ProtocolError) -> Step<(Option<i64>
         Some(end) if end + 2 <= rest.len() => {
             Step::Done((parse_length(&rest[..end]), at + end + 2))
         }
-        Some(_) => Step::Partial,
         None if rest.len() > MAX_LINE_BYTES => Step::Broken(too_long),
-        None => Step::Partial,
+        Some(_) | None => Step::Partial,
     }
 }
 
@@ -309,7 +308,7 @@ mod tests {
         ] {
             assert_eq!(error(bytes), expected, "{}", bytes.escape_ascii());
         }
-        let long = |prefix: &[u8]| [prefix, &[b'1'; MAX_LINE_BYTES + 9]].concat();
+        let long = |prefix: &[u8]| [prefix, &vec![b'1'; MAX_LINE_BYTES + 9]].concat();
         assert_eq!(error(&long(b"*")), "Protocol error: too big mbulk count string");
         assert_eq!(error(&long(b"*1\r\n$")), "Protocol error: too big bulk count string");
         assert_eq!(error(&long(b"")), "Protocol error: too big inline request");

@@ -169,6 +169,17 @@ impl Client {
             && self.fetched.is_empty()
     }
 
+    /// Whether it does not want the answer to this command.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.traits.has(Traits::SILENT) || self.traits.has(Traits::SKIP_THIS)
+    }
+
+    /// A new command begins: what CLIENT REPLY SKIP said of the next one is said of it.
+    pub(crate) fn begin_answer(&mut self) {
+        self.traits.put(Traits::SKIP_THIS, self.traits.has(Traits::SKIP_NEXT));
+        self.traits.clear(Traits::SKIP_NEXT);
+    }
+
     /// Its transaction, begun if there is none.
     pub(crate) fn transaction(&mut self) -> &mut Transaction {
         self.transaction.get_or_insert_default()

@@ -119,16 +119,13 @@ pub(crate) fn push_message(
     out: &mut Vec<u8>,
 ) {
     let mut message = Encoder::new(protocol, out);
-    match pattern {
-        Some(pattern) => {
-            message.push(4);
-            message.bulk(b"pmessage");
-            message.bulk(pattern);
-        }
-        None => {
-            message.push(3);
-            message.bulk(b"message");
-        }
+    if let Some(pattern) = pattern {
+        message.push(4);
+        message.bulk(b"pmessage");
+        message.bulk(pattern);
+    } else {
+        message.push(3);
+        message.bulk(b"message");
     }
     message.bulk(channel);
     message.bulk(payload);

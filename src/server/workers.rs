@@ -153,13 +153,13 @@ impl Shared {
                 let result = read.run();
                 Some(Completion::Fetch { connection, key, read, result })
             }
-            Job::Work { connection, slot, mut work } => match work.run() {
-                Some(answer) => Some(Completion::Work { connection, slot, answer }),
-                None => {
+            Job::Work { connection, slot, mut work } => {
+                let answer = work.run();
+                if answer.is_none() {
                     lock(&self.queue).work.push_back(Job::Work { connection, slot, work });
-                    None
                 }
-            },
+                answer.map(|answer| Completion::Work { connection, slot, answer })
+            }
         }
     }
 

@@ -79,7 +79,7 @@ fn bit_count(call: &mut Call) -> Handled {
         }
         _ => return Err(SYNTAX.into()),
     };
-    call.reply.integer(bits::count(found.bytes(), start, end, unit) as i64);
+    call.reply.integer(bits::count(found.bytes(), start, end, unit).cast_signed());
     Ok(())
 }
 
@@ -101,7 +101,7 @@ fn bit_pos(call: &mut Call) -> Handled {
     let unit = unit(call.args.get(4))?;
     let end = call.args.get(3).map(parse_integer).transpose()?;
     let position = bits::position(found.bytes(), bit, start, end, unit);
-    call.reply.integer(position.map_or(-1, |position| position as i64));
+    call.reply.integer(position.map_or(-1, u64::cast_signed));
     Ok(())
 }
 
@@ -136,7 +136,7 @@ fn bit_op(call: &mut Call) -> Handled {
         keyspace.delete(db, target);
         call.services.effects.notify(Classes::GENERIC, "del", db, target);
     }
-    call.reply.integer(result.len() as i64);
+    call.reply.count(result.len());
     Ok(())
 }
 

@@ -186,7 +186,7 @@ fn describe(client: &Client, now_ms: u64) -> String {
         subscriptions.map_or((0, 0), |all| (all.channels.len(), all.patterns.len()));
     let (queued, queued_bytes) = match client.transaction.as_deref() {
         Some(queue) if client.traits.has(Traits::QUEUEING) => {
-            (queue.queue.len() as i64, queue.queued_bytes)
+            ((queue.queue.len() as u64).cast_signed(), queue.queued_bytes)
         }
         _ => (-1, 0),
     };
@@ -334,7 +334,7 @@ fn kill(call: &mut Call) -> Handled {
         call.next = Next::Close;
     }
     if !is_old_form {
-        call.reply.integer(count as i64);
+        call.reply.count(count);
     } else if count > 0 {
         call.reply.ok();
     } else {

@@ -14,11 +14,11 @@ use super::{Call, Handled};
 
 pub(super) fn handle(call: &mut Call) -> Handled {
     match call.command.verb {
-        Verb::Subscribe => return subscribe(call, CHANNELS),
-        Verb::PSubscribe => return subscribe(call, PATTERNS),
-        Verb::Unsubscribe => return unsubscribe(call, CHANNELS),
-        Verb::PUnsubscribe => return unsubscribe(call, PATTERNS),
-        Verb::Publish => return publish(call),
+        Verb::Subscribe => subscribe(call, CHANNELS),
+        Verb::PSubscribe => subscribe(call, PATTERNS),
+        Verb::Unsubscribe => unsubscribe(call, CHANNELS),
+        Verb::PUnsubscribe => unsubscribe(call, PATTERNS),
+        Verb::Publish => publish(call),
         Verb::PubSubChannels => {
             let pattern = call.args.get(1);
             if call.args.len() > 2 {
@@ -28,7 +28,9 @@ pub(super) fn handle(call: &mut Call) -> Handled {
             }
             let channels = call.services.pubsub.channels(pattern);
             call.reply.array(channels.len());
-            channels.iter().for_each(|channel| call.reply.bulk(channel));
+            for channel in channels {
+                call.reply.bulk(channel);
+            }
         }
         Verb::PubSubNumSub => {
             let channels = call.args.from(1);
@@ -36,11 +38,11 @@ pub(super) fn handle(call: &mut Call) -> Handled {
             call.reply.array(channels.len() * 2);
             for channel in channels.iter() {
                 call.reply.bulk(channel);
-                call.reply.integer(call.services.pubsub.listeners(channel) as i64);
+                call.reply.count(call.services.pubsub.listeners(channel));
             }
         }
         Verb::PubSubNumPat => {
-            call.reply.integer(call.services.pubsub.pattern_count() as i64);
+            call.reply.count(call.services.pubsub.pattern_count());
         }
         _ => call.reply.lines(&HELP),
     }
@@ -89,10 +91,10 @@ fn confirm(reply: &mut Encoder<'_>, what: &str, name: Option<&[u8]>, count: usiz
     reply.push(3);
     reply.bulk(what.as_bytes());
     reply.bulk_or_null(name);
-    reply.integer(count as i64);
+    reply.count(count);
 }
 
-fn subscribe(call: &mut Call, kind: Kind) -> Handled {
+fn subscribe(call: &mut Call, kind: Kind) {
     for name in call.args.iter() {
         let subscriptions = call.client.subscriptions.get_or_insert_default();
         let list = (kind.list)(subscriptions);
@@ -104,10 +106,9 @@ fn subscribe(call: &mut Call, kind: Kind) -> Handled {
         confirm(call.reply, kind.joined, Some(name), subscriptions.count());
     }
     call.client.traits.set(Traits::SUBSCRIBED);
-    Ok(())
 }
 
-fn unsubscribe(call: &mut Call, kind: Kind) -> Handled {
+fn unsubscribe(call: &mut Call, kind: Kind) {
     let mut subscriptions = call.client.subscriptions.take().unwrap_or_default();
     let all: Vec<Arc<[u8]>>;
     let names: Vec<&[u8]> = if call.args.is_empty() {
@@ -133,7 +134,6 @@ fn unsubscribe(call: &mut Call, kind: Kind) -> Handled {
     } else {
         call.client.traits.clear(Traits::SUBSCRIBED);
     }
-    Ok(())
 }
 
 /// Ends all that a client listens to, without a word.
@@ -144,12 +144,11 @@ pub(crate) fn forget(client: &mut Client, pubsub: &mut PubSub) {
     client.traits.clear(Traits::SUBSCRIBED);
 }
 
-fn publish(call: &mut Call) -> Handled {
+fn publish(call: &mut Call) {
     let (channel, payload) = (call.args.at(0), call.args.at(1));
     let receivers = call.services.pubsub.receivers(channel).len();
     if receivers > 0 {
         call.services.effects.publish(channel, payload);
     }
-    call.reply.integer(receivers as i64);
-    Ok(())
+    call.reply.count(receivers);
 }

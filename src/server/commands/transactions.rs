@@ -178,9 +178,9 @@ fn need_keys(call: &mut Call, queue: &[Queued]) -> Handled {
         let Some(positions) = keys_of(command, &argv) else { continue };
         let keys = positions.iter().filter_map(|&at| argv.get(at).copied());
         match call.services.keyspace.need(db, keys) {
-            Ok(()) => {}
+            // Of a fault the command itself will tell.
+            Ok(()) | Err(Interrupt::Fault(_)) => {}
             Err(Interrupt::Later) => is_lacking = true,
-            Err(Interrupt::Fault(_)) => {} // The command itself will tell.
             Err(other) => return Err(other),
         }
     }

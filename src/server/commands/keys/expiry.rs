@@ -32,7 +32,7 @@ impl Condition {
                 b"GT" => &mut condition.gt,
                 b"LT" => &mut condition.lt,
                 _ => {
-                    return Err(Fault::repeating("ERR Unsupported option ", word, "").into());
+                    return Err(Fault::repeating("ERR Unsupported option ", word, ""));
                 }
             } = true;
         }

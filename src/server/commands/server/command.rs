@@ -11,7 +11,7 @@ use super::{Call, Handled};
 
 pub(super) fn handle(call: &mut Call) -> Handled {
     match call.command.verb {
-        Verb::CommandCount => call.reply.integer(all().count() as i64),
+        Verb::CommandCount => call.reply.count(all().count()),
         Verb::CommandDocs => docs(call),
         Verb::CommandGetKeys => return keys(call),
         Verb::CommandList => return list(call),

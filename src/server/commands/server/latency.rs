@@ -38,7 +38,7 @@ pub(super) fn handle(call: &mut Call) -> Handled {
             let names = call.args.from(1);
             let is_meant =
                 |event: &str| names.is_empty() || names.iter().any(|name| name == event.as_bytes());
-            call.reply.integer(monitor.reset(is_meant) as i64);
+            call.reply.count(monitor.reset(is_meant));
         }
         Verb::LatencyGraph => {
             let Some(event) = monitor.event(call.args.at(1)) else {

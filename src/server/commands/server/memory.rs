@@ -40,7 +40,7 @@ fn usage(call: &mut Call) -> Handled {
     match call.services.keyspace.lookup(call.client.db(), key)? {
         Some(found) => {
             let bytes = key.len() + found.bytes().len() + STORED_BESIDE_BYTES;
-            call.reply.integer(bytes as i64);
+            call.reply.count(bytes);
         }
         None => call.reply.null(),
     }

@@ -13,7 +13,7 @@ pub(super) fn handle(call: &mut Call) -> Handled {
     match call.command.verb {
         Verb::SlowLogGet => return get(call),
         Verb::SlowLogLen => {
-            call.reply.integer(call.services.slowlog.entries().len() as i64);
+            call.reply.count(call.services.slowlog.entries().len());
         }
         _ => {
             call.services.slowlog.clear();

@@ -63,7 +63,7 @@ pub(super) fn lcs(call: &mut Call) -> Handled {
     }
     let found = Lcs::new(a, b);
     if options.wants_length {
-        call.reply.integer(found.len() as i64);
+        call.reply.count(found.len());
     } else if options.wants_matches {
         reply_matches(call, &found, &options);
     } else {
@@ -82,13 +82,14 @@ fn reply_matches(call: &mut Call, found: &Lcs<'_>, options: &Options) {
         let length = a.len();
         for range in [a, b] {
             call.reply.array(2);
-            call.reply.integer(range.start as i64);
-            call.reply.integer(range.end as i64 - 1);
+            call.reply.count(range.start);
+            // The last one, as Redis counts; a match is not empty.
+            call.reply.count(range.end.saturating_sub(1));
         }
         if options.with_match_length {
-            call.reply.integer(length as i64);
+            call.reply.count(length);
         }
     }
     call.reply.bulk(b"len");
-    call.reply.integer(found.len() as i64);
+    call.reply.count(found.len());
 }

@@ -11,6 +11,7 @@ use crate::parser::error::wrong_arity;
 
 use super::super::effects::Classes;
 use super::super::interrupt::{Fault, Interrupt, NOT_AN_INTEGER};
+use super::super::keyspace::Found;
 use super::super::limits::USER_VALUE_BYTES;
 use super::super::values::bits::resolve_range;
 use super::super::values::{float, integer};
@@ -127,14 +128,14 @@ pub(super) fn check_length(bytes: usize) -> Result<(), Fault> {
 
 fn get(call: &mut Call) -> Handled {
     let found = call.services.keyspace.string(call.client.db(), call.args.at(0))?;
-    call.reply.bulk_or_null(found.as_ref().map(|found| found.bytes()));
+    call.reply.bulk_or_null(found.as_ref().map(Found::bytes));
     Ok(())
 }
 
 fn get_del(call: &mut Call) -> Handled {
     let (db, key) = (call.client.db(), call.args.at(0));
     let found = call.services.keyspace.string(db, key)?;
-    call.reply.bulk_or_null(found.as_ref().map(|found| found.bytes()));
+    call.reply.bulk_or_null(found.as_ref().map(Found::bytes));
     if found.is_some() {
         call.services.keyspace.delete(db, key);
         call.services.effects.notify(Classes::GENERIC, "del", db, key);
@@ -154,8 +155,11 @@ fn mget(call: &mut Call) -> Handled {
     Ok(())
 }
 
+/// A key and its value.
+type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// The keys and values of MSET.
-fn pairs<'a>(call: &Call<'a, '_, '_>) -> Result<Vec<(&'a [u8], &'a [u8])>, Fault> {
+fn pairs<'a>(call: &Call<'a, '_, '_>) -> Result<Vec<Pair<'a>>, Fault> {
     if call.args.len() % 2 == 1 {
         return Err(wrong_arity(call.command).into());
     }
@@ -163,7 +167,7 @@ fn pairs<'a>(call: &Call<'a, '_, '_>) -> Result<Vec<(&'a [u8], &'a [u8])>, Fault
     Ok(keys.zip(call.args.iter().skip(1).step_by(2)).collect())
 }
 
-fn put_pairs(call: &mut Call, pairs: &[(&[u8], &[u8])]) -> Handled {
+fn put_pairs(call: &mut Call, pairs: &[Pair<'_>]) -> Handled {
     let db = call.client.db();
     for (key, _) in pairs {
         check_key(key)?;
@@ -215,13 +219,13 @@ fn append(call: &mut Call) -> Handled {
     check_length(current.bytes.len() + call.args.at(1).len())?;
     current.bytes.extend_from_slice(call.args.at(1));
     put_back(call, key, &current, "append")?;
-    call.reply.integer(current.bytes.len() as i64);
+    call.reply.count(current.bytes.len());
     Ok(())
 }
 
 fn str_len(call: &mut Call) -> Handled {
     let found = call.services.keyspace.string(call.client.db(), call.args.at(0))?;
-    call.reply.integer(found.map_or(0, |found| found.bytes().len()) as i64);
+    call.reply.count(found.map_or(0, |found| found.bytes().len()));
     Ok(())
 }
 
@@ -248,7 +252,7 @@ fn set_range(call: &mut Call) -> Handled {
         current.bytes[offset..end].copy_from_slice(patch);
         put_back(call, key, &current, "setrange")?;
     }
-    call.reply.integer(current.bytes.len() as i64);
+    call.reply.count(current.bytes.len());
     Ok(())
 }
 

@@ -1,0 +1,333 @@
+//! The long way of a command: may it run, does it run now, what becomes of it.
+//!
+//! A command runs with its writes staged and takes effect when they are committed. One that is
+//! interrupted has done nothing: what it staged, noted and wrote is taken back before anything else
+//! happens.
+
+use crate::engine::Seq;
+use crate::parser::table::Flags;
+use crate::parser::{Args, Command, Encoder, OwnedArgs, Protocol, Verb};
+
+use super::super::client::{Client, Queued, Traits};
+use super::super::commands::{self, Call};
+use super::super::effects::Classes;
+use super::super::interrupt::{Fault, Interrupt};
+use super::super::keyspace::Fetched;
+use super::super::limits::TRANSACTION_BYTES;
+use super::super::outbox::Pending;
+use super::super::workers::Job;
+use super::{Asker, Next, Services, WaitingTicket};
+
+/// The error for a reply past [`crate::parser::reply::MAX_REPLY_BYTES`].
+const REPLY_TOO_LONG: &str =
+    "ERR the reply would have more than 536870912 bytes: ask for less at a time";
+
+impl Services<'_> {
+    pub(super) fn execute_fully(
+        &mut self,
+        command: &'static Command,
+        args: Args<'_>,
+        asker: &mut Asker<'_>,
+    ) -> Next {
+        let traits_before = asker.client.traits;
+        asker.client.begin_answer();
+        if let Some(line) = refusal(command, asker.client) {
+            self.stats.reject(command.verb);
+            self.refuse(line.as_bytes(), command.verb == Verb::Exec, asker);
+            return Next::Continue;
+        }
+        if self.must_pause(command, asker.client) {
+            asker.client.traits = traits_before;
+            self.stats.uncount(Some(command));
+            return Next::Later;
+        }
+        let queues = !matches!(
+            command.verb,
+            Verb::Exec | Verb::Discard | Verb::Multi | Verb::Watch | Verb::Quit | Verb::Reset
+        );
+        if asker.client.traits.has(Traits::QUEUEING) && queues {
+            self.queue(command, args, asker);
+            return Next::Continue;
+        }
+        let next = self.run(command, args, asker);
+        if matches!(next, Next::Later | Next::Await) {
+            asker.client.traits = traits_before;
+            self.stats.uncount(Some(command));
+        }
+        self.update_plain();
+        next
+    }
+
+    /// Whether CLIENT PAUSE holds this command back.
+    fn must_pause(&mut self, command: &Command, client: &Client) -> bool {
+        let Some(pause) = self.runtime.pause else { return false };
+        if pause.until_ms <= self.tick_ms {
+            self.runtime.pause = None;
+            return false;
+        }
+        let is_exempt = matches!(command.verb, Verb::ClientUnpause | Verb::ClientPause)
+            && !client.traits.has(Traits::QUEUEING);
+        let has_writes = || {
+            let queue = client.transaction.as_deref().map(|transaction| &transaction.queue);
+            queue.is_some_and(|queue| queue.iter().any(|q| q.command.flags.has(Flags::WRITE)))
+        };
+        let is_held = pause.holds_reads
+            || command.flags.has(Flags::WRITE)
+            || command.verb == Verb::Publish
+            || (command.verb == Verb::Exec && has_writes());
+        if is_held && !is_exempt {
+            let left = pause.until_ms - self.tick_ms;
+            self.keyspace.retry_within(std::time::Duration::from_millis(left));
+        }
+        is_held && !is_exempt
+    }
+
+    fn queue(&mut self, command: &'static Command, args: Args<'_>, asker: &mut Asker<'_>) {
+        let transaction = asker.client.transaction();
+        let args = OwnedArgs::copy(args.iter());
+        let bytes = args.size_bytes() + size_of::<Queued>();
+        if transaction.queued_bytes + bytes > TRANSACTION_BYTES {
+            asker.client.traits.set(Traits::SPOILT);
+            let line = format!("ERR the transaction has more than {TRANSACTION_BYTES} bytes");
+            return self.reply_error(asker, &line);
+        }
+        transaction.queued_bytes += bytes;
+        transaction.queue.push(Queued { command, args });
+        if !asker.client.is_silent() {
+            self.reply(asker, 0, |reply| reply.simple("QUEUED"));
+        }
+    }
+
+    fn run(&mut self, command: &'static Command, args: Args<'_>, asker: &mut Asker<'_>) -> Next {
+        // Nobody must see that a key has expired before those who listen are told.
+        let expired = self.tell_expiries(Some(asker.client));
+        if !expired.is_empty() {
+            asker.outbox.push_bytes(&expired, self.keyspace.last_seq(), self.durable);
+        }
+        let started = self.start_clock(command);
+        let mut out = asker.outbox.take_end();
+        let begin = out.len();
+        self.keyspace.begin(std::mem::take(&mut asker.client.fetched));
+        self.effects.clear();
+        let protocol = asker.client.protocol;
+        let mut reply = Encoder::new(protocol, &mut out);
+        let mut call = Call {
+            command,
+            args,
+            reply: &mut reply,
+            client: &mut *asker.client,
+            services: &mut *self,
+            next: Next::Continue,
+        };
+        let mut handled = commands::handle(&mut call);
+        let next = call.next;
+        if reply.is_too_long() {
+            handled = Err(Fault::from(REPLY_TOO_LONG).into());
+        }
+        drop(reply);
+        if handled.is_ok() {
+            handled = self.keyspace.commit();
+        }
+        let seq = self.keyspace.shown();
+        if !self.monitors.is_empty() && !matches!(handled, Err(Interrupt::Later)) {
+            self.show_to_monitors(command, args, asker.client);
+        }
+        let next = match handled {
+            Ok(()) => {
+                self.end_command(command, asker.client, &mut out, begin);
+                next
+            }
+            Err(interrupt) => {
+                out.truncate(begin);
+                let fetched = self.keyspace.take_fetched();
+                self.keyspace.discard();
+                self.effects.clear();
+                if let Interrupt::Fault(_) = interrupt {
+                    self.note_misses(command, 0);
+                    let own = self.publish_effects(Some(asker.client));
+                    out.extend_from_slice(&own);
+                }
+                asker.outbox.put_end(out, 0, self.durable);
+                return self.interrupted(interrupt, command, fetched, seq, asker);
+            }
+        };
+        if asker.client.is_silent() {
+            out.truncate(begin);
+        }
+        // What it asked about the past of the keyspace, or wrote, must be durable before it is told.
+        asker.outbox.put_end(out, seq, self.durable);
+        self.stop_clock(started, command, args, asker.client);
+        next
+    }
+
+    /// A command has taken effect: tell those who want to know.
+    fn end_command(
+        &mut self,
+        command: &Command,
+        client: &mut Client,
+        out: &mut Vec<u8>,
+        begin: usize,
+    ) {
+        if command.flags.has(Flags::READONLY) {
+            let (found, missed) = self.keyspace.hits_and_misses();
+            self.stats.hits += found;
+            self.stats.misses += missed;
+        }
+        self.tell_disturbed(client);
+        self.note_misses(command, 0);
+        if !self.effects.is_empty() {
+            self.publish_effects_of(client, out, begin);
+        }
+    }
+
+    /// Notes events for keys that a reading command looked for in vain, before what else it has
+    /// noted after the first `at`.
+    pub(crate) fn note_misses(&mut self, command: &Command, at: usize) {
+        let Some(missing) = self.keyspace.missing.as_mut().filter(|missing| !missing.is_empty())
+        else {
+            return;
+        };
+        let missing = std::mem::take(missing);
+        if commands::tells_misses(command) {
+            for (db, key) in missing.into_iter().rev() {
+                self.effects.notify_before(at, Classes::MISS, "keymiss", db, &key);
+            }
+        }
+    }
+
+    /// Notes whose watched keys were changed.
+    pub(crate) fn tell_disturbed(&mut self, client: &mut Client) {
+        for id in self.keyspace.take_disturbed() {
+            if id == client.id {
+                client.traits.set(Traits::DISTURBED);
+            } else if let Some(other) = self.clients.get_mut(id) {
+                other.traits.set(Traits::DISTURBED);
+            }
+        }
+    }
+
+    fn interrupted(
+        &mut self,
+        interrupt: Interrupt,
+        command: &'static Command,
+        fetched: Vec<Fetched>,
+        seq: Seq,
+        asker: &mut Asker<'_>,
+    ) -> Next {
+        match interrupt {
+            Interrupt::Fault(fault) => {
+                self.keyspace.take_wanted();
+                self.stats.fail(command.verb);
+                self.stats.count_error(fault.line());
+                if !asker.client.is_silent() {
+                    self.reply(asker, seq, |reply| reply.error(fault.line()));
+                }
+                Next::Continue
+            }
+            Interrupt::Later => self.wait_for_reads(fetched, asker),
+            Interrupt::Work(_) | Interrupt::Ticket(..) if asker.client.is_silent() => {
+                Next::Continue
+            }
+            Interrupt::Work(work) => {
+                let pending = Pending::Work;
+                let slot = asker.outbox.reserve(pending, asker.client.protocol);
+                let connection = asker.client.id;
+                if self.workers.submit(Job::Work { connection, slot, work }) {
+                    return Next::Continue;
+                }
+                asker.outbox.cancel_last();
+                Next::Later
+            }
+            Interrupt::Ticket(ticket, finish) => {
+                let pending = Pending::Finish(finish);
+                let slot = asker.outbox.reserve(pending, asker.client.protocol);
+                if let Some(result) = ticket.poll() {
+                    self.answer_ticket(slot, &result, asker);
+                } else {
+                    let connection = asker.client.id;
+                    self.tickets.push(WaitingTicket { connection, slot, ticket });
+                }
+                Next::Continue
+            }
+        }
+    }
+
+    /// Has workers read what a command lacks. Without any such, the engine is behind.
+    fn wait_for_reads(&mut self, fetched: Vec<Fetched>, asker: &mut Asker<'_>) -> Next {
+        let wanted = self.keyspace.take_wanted();
+        if wanted.is_empty() {
+            self.stats.parked += 1;
+            return Next::Later;
+        }
+        asker.client.fetched = fetched;
+        for (key, read) in wanted {
+            let job = Job::Fetch { connection: asker.client.id, key, read };
+            if !self.workers.submit(job) {
+                // What is read meanwhile need not be read again.
+                break;
+            }
+            self.stats.deferred += 1;
+            asker.client.awaited += 1;
+        }
+        if asker.client.awaited > 0 { Next::Await } else { Next::Later }
+    }
+
+    /// Recomputes whether commands may take the short way.
+    pub(crate) fn update_plain(&mut self) {
+        self.update_expiries();
+        let classes = self.effects.classes;
+        let tells_misses = classes.is_active() && classes.has(Classes::MISS);
+        self.keyspace.missing =
+            tells_misses.then(|| self.keyspace.missing.take().unwrap_or_default());
+        self.is_plain = self.monitors.is_empty()
+            && self.runtime.pause.is_none()
+            && !self.effects.classes.is_active()
+            && !self.slowlog.wants_all();
+    }
+}
+
+/// Why a client may not have this command run, or queued, at all.
+fn refusal(command: &Command, client: &Client) -> Option<String> {
+    let traits = client.traits;
+    if !traits.has(Traits::AUTHENTICATED) && !command.flags.has(Flags::NO_AUTH) {
+        return Some("NOAUTH Authentication required.".to_owned());
+    }
+    let listens_only = traits.has(Traits::SUBSCRIBED) && client.protocol == Protocol::Resp2;
+    let may_listen = matches!(
+        command.verb,
+        Verb::Subscribe
+            | Verb::Unsubscribe
+            | Verb::PSubscribe
+            | Verb::PUnsubscribe
+            | Verb::Ping
+            | Verb::Quit
+            | Verb::Reset
+    );
+    if listens_only && !may_listen {
+        let name = command.full_name();
+        return Some(format!(
+            "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+        ));
+    }
+    let touches_keys = command.flags.has(Flags::WRITE)
+        || command.flags.has(Flags::READONLY)
+        || command.verb == Verb::Publish;
+    if traits.has(Traits::MONITOR) && touches_keys {
+        return Some("ERR Replica can't interact with the keyspace".to_owned());
+    }
+    if traits.has(Traits::QUEUEING) {
+        if command.flags.has(Flags::NO_MULTI)
+            && command.verb != Verb::Multi
+            && command.verb != Verb::Watch
+        {
+            return Some("ERR Command not allowed inside a transaction".to_owned());
+        }
+        if commands::runs_elsewhere(command.verb) {
+            let name = command.full_name();
+            return Some(format!(
+                "ERR '{name}' reads from disk over a snapshot and is not allowed inside a transaction"
+            ));
+        }
+    }
+    None
+}
