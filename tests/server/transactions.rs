@@ -7,8 +7,11 @@ use super::harness::{Client, Harness, PATIENCE, settings};
 /// A request of a Redis client.
 fn resp(words: &str) -> String {
     let words: Vec<&str> = words.split(' ').collect();
-    let bulks: String = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
-    format!("*{}\r\n{bulks}", words.len())
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        request += &format!("${}\r\n{word}\r\n", word.len());
+    }
+    request
 }
 
 fn ask(client: &mut Client, request: &str, reply: &str) {
