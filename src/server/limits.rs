@@ -116,9 +116,9 @@ pub(crate) const MIN_SEGMENT_BYTES: usize = 1 << 20;
 /// Keys that DBSIZE counts one by one; beyond, it estimates.
 pub(crate) const COUNTED_KEYS: u64 = 1_000_000;
 
-/// The longest list that KEYS, RANGE and PREFIX answer, in bytes: one that is longer would have its
-/// client closed for what it has not read yet.
-pub(crate) const LIST_REPLY_BYTES: usize = OUTPUT_HARD_BYTES - 2 * OUTPUT_SOFT_BYTES;
+/// The longest list of keys or values that a walk answers, in bytes: many of them may be in the making
+/// at a time, beside all that clients have in their buffers.
+pub(crate) const LIST_REPLY_BYTES: usize = 62 << 20;
 
 /// A call of SCAN ends early once its reply has this many bytes.
 pub(crate) const SCAN_REPLY_BYTES: usize = 16 << 20;

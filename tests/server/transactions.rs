@@ -9,7 +9,7 @@ fn resp(words: &str) -> String {
     let words: Vec<&str> = words.split(' ').collect();
     let mut request = format!("*{}\r\n", words.len());
     for word in words {
-        request += &format!("${}\r\n{word}\r\n", word.len());
+        request.extend([&format!("${}\r\n", word.len()), word, "\r\n"]);
     }
     request
 }
