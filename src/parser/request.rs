@@ -35,6 +35,8 @@ impl Span {
 pub struct Args<'a> {
     bytes: &'a [u8],
     spans: &'a [Span],
+    /// The command's name as it was sent; empty if it is not known.
+    name: &'a [u8],
 }
 
 impl<'a> Args<'a> {
@@ -63,7 +65,18 @@ impl<'a> Args<'a> {
     /// The words from `first` on.
     #[must_use]
     pub fn from(&self, first: usize) -> Args<'a> {
-        Args { bytes: self.bytes, spans: self.spans.get(first..).unwrap_or_default() }
+        Args { spans: self.spans.get(first..).unwrap_or_default(), ..*self }
+    }
+
+    /// The words behind the first, which is the command's name.
+    #[must_use]
+    pub fn behind_name(&self) -> Args<'a> {
+        Args { name: self.at(0), ..self.from(1) }
+    }
+
+    /// The command's name as it was sent; empty if it is not known.
+    pub fn name(&self) -> &'a [u8] {
+        self.name
     }
 
     /// The words in order.
@@ -78,6 +91,7 @@ impl<'a> Args<'a> {
 pub struct OwnedArgs {
     bytes: Box<[u8]>,
     spans: Box<[Span]>,
+    name: Box<[u8]>,
 }
 
 impl OwnedArgs {
@@ -90,17 +104,22 @@ impl OwnedArgs {
             bytes.extend_from_slice(word);
             spans.push(Span::new(start, bytes.len()));
         }
-        OwnedArgs { bytes: bytes.into(), spans: spans.into() }
+        OwnedArgs { bytes: bytes.into(), spans: spans.into(), name: Box::default() }
+    }
+
+    /// A copy of `args`, the name included.
+    pub fn of(args: Args<'_>) -> Self {
+        OwnedArgs { name: args.name().into(), ..Self::copy(args.iter()) }
     }
 
     /// The words.
     pub fn args(&self) -> Args<'_> {
-        Args { bytes: &self.bytes, spans: &self.spans }
+        Args { bytes: &self.bytes, spans: &self.spans, name: &self.name }
     }
 
     /// Memory held, in bytes.
     pub fn size_bytes(&self) -> usize {
-        self.bytes.len() + self.spans.len() * size_of::<Span>()
+        self.bytes.len() + self.name.len() + self.spans.len() * size_of::<Span>()
     }
 }
 
@@ -223,7 +242,8 @@ impl Batch {
     pub(crate) fn words<'a>(&'a self, words: &'a Words, bytes: &'a [u8]) -> Args<'a> {
         match words {
             Words::Lent { first, count } => {
-                Args { bytes, spans: self.spans.get(*first..first + count).unwrap_or_default() }
+                let spans = self.spans.get(*first..first + count).unwrap_or_default();
+                Args { bytes, spans, name: b"" }
             }
             Words::Owned(owned) => owned.args(),
         }

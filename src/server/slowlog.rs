@@ -125,7 +125,11 @@ pub(crate) fn shown_words<'a>(
     let words = args.iter().enumerate().map(move |(at, word)| {
         Cow::Borrowed(if is_secret(at) { &b"(redacted)"[..] } else { word })
     });
-    std::iter::once(Cow::Owned(name.to_ascii_lowercase().into_bytes())).chain(words)
+    let name = match args.name() {
+        b"" => Cow::Owned(name.to_ascii_lowercase().into_bytes()),
+        sent => Cow::Borrowed(sent),
+    };
+    std::iter::once(name).chain(words)
 }
 
 fn shortened_word(word: &[u8]) -> Vec<u8> {

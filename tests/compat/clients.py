@@ -470,7 +470,7 @@ def configuration(client):
 @library
 def commands_are_described(client):
     r = client()
-    true(r.command_count() > 100, r.command_count())
+    true(r.command_count() > 90, r.command_count())
     commands = r.command()
     equal(commands["get"]["arity"], 2)
     equal(commands["get"]["first_key_pos"], 1)

@@ -468,8 +468,8 @@ fn slow_commands_are_logged_without_passwords() {
     }
     let text = lines.join(" ");
     assert!(text.starts_with("*3 *6 :"), "{text}");
-    assert!(text.contains(" *3 $4 auth $10 (redacted) $10 (redacted) $"), "{text}");
-    assert!(text.contains(" *2 $3 get $3 key $") && text.contains(" $2 me "), "{text}");
+    assert!(text.contains(" *3 $4 AUTH $10 (redacted) $10 (redacted) $"), "{text}");
+    assert!(text.contains(" *2 $3 GET $3 key $") && text.contains(" $2 me "), "{text}");
     assert!(!text.contains("secret"), "{text}");
     client.say("SLOWLOG GET 0", "*0");
     client.say("SLOWLOG GET -2", "-ERR count should be greater than or equal to -1");
@@ -528,11 +528,11 @@ fn a_monitor_sees_commands_without_passwords() {
         line.split_once("] ").unwrap_or_else(|| panic!("{line:?}")).1.trim_end().to_owned()
     };
     client.say("SET k \x01\"", "+OK");
-    assert_eq!(line(&mut monitor), r#""set" "k" "\x01\"""#);
+    assert_eq!(line(&mut monitor), r#""SET" "k" "\x01\"""#);
     client.say("AUTH default secret", "+OK");
-    assert_eq!(line(&mut monitor), r#""auth" "(redacted)" "(redacted)""#);
+    assert_eq!(line(&mut monitor), r#""AUTH" "(redacted)" "(redacted)""#);
     client.say("SELECT 99", "-ERR DB index is out of range");
-    assert_eq!(line(&mut monitor), r#""select" "99""#);
+    assert_eq!(line(&mut monitor), r#""SELECT" "99""#);
     // Commands for those who run the server are not shown.
     client.say("CONFIG SET requirepass secret", "+OK");
     client.say("MULTI", "+OK");
@@ -540,9 +540,9 @@ fn a_monitor_sees_commands_without_passwords() {
     client.say("MONITOR", "+QUEUED");
     client.send(request("EXEC"));
     client.expect("*2\r\n$2\r\n\x01\"\r\n-ERR MONITOR isn't allowed for DENY BLOCKING client\r\n");
-    assert_eq!(line(&mut monitor), r#""multi""#);
-    assert_eq!(line(&mut monitor), r#""get" "k""#);
-    assert_eq!(line(&mut monitor), r#""exec""#);
+    assert_eq!(line(&mut monitor), r#""MULTI""#);
+    assert_eq!(line(&mut monitor), r#""GET" "k""#);
+    assert_eq!(line(&mut monitor), r#""EXEC""#);
     monitor.say("GET k", "-ERR Replica can't interact with the keyspace");
     monitor.say("RESET", "+RESET");
     client.say("GET k", "$2\r\n\x01\"");

@@ -137,8 +137,8 @@ fn messages_leave_after_the_writes_before_them() {
     monitor.expect_silence();
     harness.storage.hold_syncs(false);
     listener.expect("*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$7\r\nwritten\r\n");
-    assert!(monitor.line().ends_with("\"set\" \"k\" \"v\"\r"));
-    assert!(monitor.line().ends_with("\"publish\" \"c\" \"written\"\r"));
+    assert!(monitor.line().ends_with("\"SET\" \"k\" \"v\"\r"));
+    assert!(monitor.line().ends_with("\"PUBLISH\" \"c\" \"written\"\r"));
     writer.expect("+OK\r\n:1\r\n");
     harness.stop();
 }

@@ -203,7 +203,7 @@ impl Services<'_> {
     /// Executes the words of a RESP request, the command's name first.
     pub(crate) fn execute_words(&mut self, words: Args<'_>, asker: &mut Asker<'_>) -> Next {
         match resolve(words) {
-            Ok(command) => self.execute(command, words.from(1), asker),
+            Ok(command) => self.execute(command, words.behind_name(), asker),
             Err(unresolved) => {
                 asker.client.begin_answer();
                 let line = unresolved.line(words, asker.client.protocol);

@@ -84,7 +84,7 @@ impl Services<'_> {
 
     fn queue(&mut self, command: &'static Command, args: Args<'_>, asker: &mut Asker<'_>) {
         let transaction = asker.client.transaction();
-        let args = OwnedArgs::copy(args.iter());
+        let args = OwnedArgs::of(args);
         let bytes = args.size_bytes() + size_of::<Queued>();
         if transaction.queued_bytes + bytes > TRANSACTION_BYTES {
             asker.client.traits.set(Traits::SPOILT);

@@ -160,6 +160,7 @@ pub(super) fn write_stats(text: &mut String, facts: &Facts<'_, '_>) -> Written {
     writeln!(text, "sync_full:0")?;
     writeln!(text, "sync_partial_ok:0")?;
     writeln!(text, "sync_partial_err:0")?;
+    writeln!(text, "expired_keys:0")?;
     writeln!(text, "evicted_keys:0")?;
     writeln!(text, "evicted_clients:0")?;
     writeln!(text, "keyspace_hits:{}", stats.hits)?;
