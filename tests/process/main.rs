@@ -22,3 +22,4 @@ mod redis;
 mod refusal;
 mod running;
 mod signals;
+mod transactions;

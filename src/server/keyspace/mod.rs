@@ -384,3 +384,28 @@ fn read_namespaces(stored: &[u8], databases: usize) -> EngineResult<Vec<u8>> {
     namespaces.extend(left.take(databases.saturating_sub(stored.len())));
     Ok(namespaces)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_type_is_not_guessed() {
+        assert_eq!(decode(&[STRING]), Ok(&b""[..]));
+        assert_eq!(decode(&[STRING, 7]), Ok(&[7][..]));
+        assert_eq!(decode(&[9, 7]), Err(Fault::from(WRONG_TYPE)));
+        assert_eq!(decode(&[]), Err(Fault::from(WRONG_TYPE)));
+    }
+
+    #[test]
+    fn the_table_of_databases_gives_each_its_own_namespace() {
+        let read = |stored: &[u8], databases| read_namespaces(stored, databases);
+        assert_eq!(read(&[1, 0, 2], 3).unwrap(), [1, 0, 2]);
+        // More databases than there were get what is left, fewer keep what they had.
+        assert_eq!(read(&[1, 3], 4).unwrap(), [1, 3, 0, 2]);
+        assert_eq!(read(&[1, 0, 2], 2).unwrap(), [1, 0, 2]);
+        assert!(read(&[1, 1], 2).is_err() && read(&[240], 1).is_err());
+        let all: Vec<u8> = (0..240).collect();
+        assert_eq!(read(&[], 240).unwrap(), all);
+    }
+}
