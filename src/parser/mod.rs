@@ -1,6 +1,6 @@
 //! Turns bytes into commands and replies into bytes, and does no I/O.
 //!
-//! [`mod@line`] finds and splits requests of the text protocol and [`resp`] those of Redis clients,
+//! `line` finds and splits requests of the text protocol and `resp` those of Redis clients,
 //! [`request`] parses a few of either at a time, [`detect`] tells the protocols apart, [`reply`]
 //! encodes what the server answers, [`table`] is the one table of commands. Nothing here knows
 //! sockets, the engine or what a command does: limits are passed in, requests borrow from the

@@ -6,9 +6,9 @@
 //! a guess.
 //!
 //! A command first looks things up and then stages its writes; [`Keyspace::commit`] applies what is
-//! staged as one batch: all of it, now, or nothing ([`Interrupt::Later`]), and the command is run
+//! staged as one batch: all of it, now, or nothing (`Interrupt::Later`), and the command is run
 //! again from its beginning. A lookup that needs the disk interrupts the command in the same way: the
-//! read goes to a worker, and its answer is handed in with [`Keyspace::set_fetched`] for the next run,
+//! read goes to a worker, and its answer is handed in with [`Keyspace::begin`] for the next run,
 //! where it counts only if nothing has changed meanwhile. So every command, a whole transaction too,
 //! happens at one moment, on one thread, and nothing waits.
 //!
