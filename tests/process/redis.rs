@@ -1,8 +1,9 @@
 //! What the program's flags for Redis clients do.
 
 use std::process::Command;
+use std::time::Instant;
 
-use crate::client::Client;
+use crate::client::{Client, PATIENCE};
 use crate::program::{Program, command_anywhere};
 
 fn start(command: &mut Command) -> (Program, Client) {
@@ -50,4 +51,37 @@ fn a_password_from_the_environment_and_a_checkpoint_beside_the_data() {
     say(&mut client, "AUTH secret", "+OK");
     say(&mut client, "SAVE", "+OK");
     assert!(room.path().join("data.checkpoint/CURRENT").exists());
+}
+
+#[test]
+fn databases_types_and_expiries_survive_a_kill() {
+    let room = tempfile::tempdir().unwrap();
+    let data = room.path().join("data");
+    let (program, mut client) = start(&mut command_anywhere(&data));
+    say(&mut client, "SET stays v EXAT 4102444800", "+OK");
+    say(&mut client, "SET goes v PX 300", "+OK");
+    say(&mut client, "SELECT 1", "+OK");
+    say(&mut client, "SET other 1", "+OK");
+    say(&mut client, "SWAPDB 0 1", "+OK");
+    say(&mut client, "SELECT 2", "+OK");
+    say(&mut client, "SET flushed 1", "+OK");
+    say(&mut client, "FLUSHDB", "+OK");
+    program.kill();
+    let (program, mut client) = start(&mut command_anywhere(&data));
+    say(&mut client, "GET other", "$1\r\n1");
+    say(&mut client, "SELECT 2", "+OK");
+    say(&mut client, "DBSIZE", ":0");
+    say(&mut client, "SELECT 1", "+OK");
+    say(&mut client, "EXPIRETIME stays", ":4102444800");
+    let begun = Instant::now();
+    loop {
+        client.send("EXISTS goes\r\n");
+        if client.line() == ":0\r" {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it expires");
+    }
+    say(&mut client, "TTL goes", ":-2");
+    say(&mut client, "KEYS *", "*1\r\n$5\r\nstays");
+    program.kill();
 }
