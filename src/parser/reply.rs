@@ -56,17 +56,12 @@ impl<'o> Encoder<'o> {
         self.protocol = protocol;
     }
 
-    /// Whether nothing has been written.
-    pub fn is_empty(&self) -> bool {
-        self.out.len() == self.start
-    }
-
     /// Bytes written so far.
-    pub fn len(&self) -> usize {
+    pub fn written(&self) -> usize {
         self.out.len() - self.start
     }
 
-    /// Drops what was written after `len` bytes, a number that [`Encoder::len`] gave between two
+    /// Drops what was written after `len` bytes, a number that [`Encoder::written`] gave between two
     /// whole elements.
     pub fn truncate(&mut self, len: usize) {
         self.out.truncate(self.start + len);
@@ -142,7 +137,7 @@ impl<'o> Encoder<'o> {
     /// Bytes, such as a value.
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
-        if self.len() + bytes.len() > MAX_REPLY_BYTES {
+        if self.written() + bytes.len() > MAX_REPLY_BYTES {
             self.is_too_long = true;
             return;
         }
@@ -389,7 +384,7 @@ mod tests {
         is(
             |e| {
                 e.array(2);
-                let before = e.len();
+                let before = e.written();
                 e.bulk(b"gone");
                 e.truncate(before);
                 e.bulk(b"a");

@@ -11,7 +11,7 @@ use chronos::server::{Settings, Stopped};
 use super::harness::{Client, Harness, PATIENCE, settings};
 
 /// A request as an array of bulk strings; words are split by single spaces.
-fn request(line: &str) -> Vec<u8> {
+pub(super) fn request(line: &str) -> Vec<u8> {
     let words: Vec<&str> = line.split(' ').collect();
     let bulks: String = words.iter().map(|word| bulk(word)).collect();
     format!("*{}\r\n{bulks}", words.len()).into_bytes()

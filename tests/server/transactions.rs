@@ -2,20 +2,11 @@
 
 use chronos::engine::storage::sim::SimStorage;
 
+use super::admin::request;
 use super::harness::{Client, Harness, PATIENCE, settings};
 
-/// A request of a Redis client.
-fn resp(words: &str) -> String {
-    let words: Vec<&str> = words.split(' ').collect();
-    let mut request = format!("*{}\r\n", words.len());
-    for word in words {
-        request.extend([&format!("${}\r\n", word.len()), word, "\r\n"]);
-    }
-    request
-}
-
-fn ask(client: &mut Client, request: &str, reply: &str) {
-    client.send(resp(request));
+fn ask(client: &mut Client, line: &str, reply: &str) {
+    client.send(request(line));
     client.expect(reply);
 }
 
@@ -108,13 +99,13 @@ fn exec_waits_for_its_sync_and_so_does_who_sees_it() {
     ask(&mut a, "SET k new", "+QUEUED\r\n");
     ask(&mut a, "INCR n", "+QUEUED\r\n");
     harness.storage.hold_syncs(true);
-    a.send(resp("EXEC"));
+    a.send(request("EXEC"));
     assert!(harness.storage.wait_for_syncs(1, PATIENCE), "the write is synced");
     a.expect_silence();
     c.send("GET n\n");
     c.expect_silence();
     // That the watched key was changed is news of the write as well.
-    b.send(resp("EXEC"));
+    b.send(request("EXEC"));
     b.expect_silence();
     harness.storage.hold_syncs(false);
     a.expect("*2\r\n+OK\r\n:1\r\n");
@@ -131,7 +122,7 @@ fn messages_leave_after_the_writes_before_them() {
     ask(&mut listener, "SUBSCRIBE c", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
     ask(&mut monitor, "MONITOR", "+OK\r\n");
     harness.storage.hold_syncs(true);
-    writer.send(resp("SET k v") + &resp("PUBLISH c written"));
+    writer.send([request("SET k v"), request("PUBLISH c written")].concat());
     assert!(harness.storage.wait_for_syncs(1, PATIENCE), "the write is synced");
     listener.expect_silence();
     monitor.expect_silence();
@@ -155,7 +146,7 @@ fn a_client_that_leaves_takes_its_watches_and_subscriptions_along() {
     }
     // Its end is noticed by and by.
     for _ in 0.. {
-        stays.send(resp("PUBSUB NUMSUB c"));
+        stays.send(request("PUBSUB NUMSUB c"));
         stays.expect("*2\r\n$1\r\nc\r\n:");
         if stays.line() == "0\r" {
             break;
@@ -176,7 +167,7 @@ fn a_transaction_past_what_the_log_takes_is_refused_as_a_whole() {
         // The test's log segments have 8 MiB.
         ask(&mut client, &format!("SET k{n} {value}"), "+QUEUED\r\n");
     }
-    client.send(resp("EXEC"));
+    client.send(request("EXEC"));
     let line = client.line();
     assert!(line.starts_with("-ERR what is written together of "), "{line}");
     ask(&mut client, "EXISTS k0 k1 k2 k3", ":0\r\n");

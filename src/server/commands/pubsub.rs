@@ -10,6 +10,7 @@ use crate::parser::{Encoder, Verb};
 use super::super::client::{Client, Subscriptions, Traits};
 use super::super::interrupt::Fault;
 use super::super::pubsub::PubSub;
+use super::help::help;
 use super::{Call, Handled};
 
 pub(super) fn handle(call: &mut Call) -> Handled {
@@ -44,22 +45,10 @@ pub(super) fn handle(call: &mut Call) -> Handled {
         Verb::PubSubNumPat => {
             call.reply.count(call.services.pubsub.pattern_count());
         }
-        _ => call.reply.lines(&HELP),
+        _ => help(call),
     }
     Ok(())
 }
-
-const HELP: [&str; 9] = [
-    "PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "CHANNELS [<pattern>]",
-    "    Lists the channels that somebody listens to.",
-    "NUMPAT",
-    "    Tells how many patterns are listened to.",
-    "NUMSUB [<channel> ...]",
-    "    Tells how many clients listen to each channel.",
-    "HELP",
-    "    Prints this.",
-];
 
 /// Channels or patterns: what they are called and where they are kept.
 #[derive(Clone, Copy)]

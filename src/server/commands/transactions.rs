@@ -133,7 +133,7 @@ fn run_all(call: &mut Call, queue: &[Queued]) -> Handled {
     call.services.keyspace.see_staged();
     call.reply.array(queue.len());
     for Queued { command, args } in queue {
-        let (written, mark) = (call.reply.len(), call.services.keyspace.mark());
+        let (written, mark) = (call.reply.written(), call.services.keyspace.mark());
         let noted = call.services.effects.len();
         let mut inner = Call {
             command,
