@@ -30,6 +30,8 @@ impl Keyspace<'_> {
     /// # Errors
     /// [`Interrupt::Later`] if the disk must be read; damage as a fault.
     pub(crate) fn lookup(&mut self, db: usize, key: &[u8]) -> Result<Option<Found<'_>>, Interrupt> {
+        // A value that is durable may be in this database by an exchange that is not.
+        self.shown = self.shown.max(self.swap_seq);
         self.set_key(db, key);
         if let Some(overlay) = &self.overlay {
             let cleared = overlay.cleared.contains(&self.key[0]);

@@ -188,7 +188,10 @@ impl Keyspace<'_> {
                 Touched::Swapped(key) => self.watches.touch(&key),
             }
         }
-        self.swaps.clear();
+        if !self.swaps.is_empty() {
+            self.swap_seq = self.last_seq;
+            self.swaps.clear();
+        }
         self.end();
         Ok(())
     }
