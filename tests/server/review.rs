@@ -70,3 +70,53 @@ fn what_is_cold_in_an_exchanged_database_waits_for_the_exchange_too() {
     b.expect("$3\r\none\r\n");
     harness.stop();
 }
+
+#[test]
+fn a_transaction_of_large_writes_is_refused_before_it_takes_the_memory() {
+    let harness = Harness::start();
+    let mut client = connect(&harness);
+    ask(&mut client, "MULTI", "+OK\r\n");
+    ask(&mut client, "SET small 1", "+QUEUED\r\n");
+    for _ in 0..200 {
+        ask(&mut client, "SETBIT large 260000000 1", "+QUEUED\r\n");
+    }
+    client.send(resp(&["EXEC"]));
+    client.expect("-ERR what is written together has more than 67108864 bytes\r\n");
+    ask(&mut client, "EXISTS small large", ":0\r\n");
+    ask(&mut client, "EXEC", "-ERR EXEC without MULTI\r\n");
+    harness.stop();
+}
+
+/// A server whose key `large` has a value of 4 MiB.
+fn with_large_value() -> (Harness, Client) {
+    let harness = Harness::start();
+    let mut client = connect(&harness);
+    ask(&mut client, "SETRANGE large 4194303 x", ":4194304\r\n");
+    (harness, client)
+}
+
+#[test]
+fn a_command_that_names_a_large_value_over_and_over_is_refused() {
+    let (harness, mut client) = with_large_value();
+    let mut words = vec!["BITOP", "OR", "target"];
+    words.resize(3 + 400, "large");
+    client.send(resp(&words));
+    client.expect("-ERR the command reads more than 1207959552 bytes of values\r\n");
+    ask(&mut client, "EXISTS target", ":0\r\n");
+    harness.stop();
+}
+
+#[test]
+fn a_transaction_whose_reply_is_too_long_changes_nothing() {
+    let (harness, mut client) = with_large_value();
+    ask(&mut client, "MULTI", "+OK\r\n");
+    ask(&mut client, "SET small 1", "+QUEUED\r\n");
+    for _ in 0..130 {
+        ask(&mut client, "GET large", "+QUEUED\r\n");
+    }
+    client.send(resp(&["EXEC"]));
+    client
+        .expect("-ERR the reply would have more than 536870912 bytes: ask for less at a time\r\n");
+    ask(&mut client, "EXISTS small", ":0\r\n");
+    harness.stop();
+}

@@ -143,6 +143,10 @@ pub(crate) struct Keyspace<'e> {
     shown: Seq,
     found: u64,
     missed: u64,
+    /// Bytes of the values that the command has looked up.
+    looked_up_bytes: usize,
+    /// Whether the command wanted to write more than it may.
+    is_overfull: bool,
     /// Keys and namespaces that the staged writes change, noted while anybody watches.
     touched: Vec<Touched>,
     watches: Watches,
@@ -185,6 +189,8 @@ impl<'e> Keyspace<'e> {
             shown: 0,
             found: 0,
             missed: 0,
+            looked_up_bytes: 0,
+            is_overfull: false,
             touched: Vec::new(),
             watches: Watches::default(),
             expiries: None,
