@@ -27,8 +27,31 @@ struct Progress {
     missing: usize,
     /// Where the next of them begins, behind the request's start.
     at: usize,
-    /// Where the words stand, behind the request's start.
+    /// Where the words stand, behind the request's start. They stay here until all of them are there,
+    /// for a request may have a million, and come byte by byte.
     spans: Vec<Span>,
+}
+
+impl Progress {
+    /// Reads on in the request that `bytes` begin with.
+    fn read_on(&mut self, bytes: &[u8], limits: &Limits) -> Step<()> {
+        while self.missing > 0 {
+            match bulk(bytes, self.at, limits) {
+                Step::Done(span) => {
+                    self.spans.push(span);
+                    self.at = span.end as usize + 2;
+                    self.missing -= 1;
+                }
+                Step::Partial if bytes.len() > limits.request_bytes => {
+                    let error = ProtocolError::RequestTooLong { max: limits.request_bytes };
+                    return Step::Broken(error);
+                }
+                Step::Partial => return Step::Partial,
+                Step::Broken(error) => return Step::Broken(error),
+            }
+        }
+        Step::Done(())
+    }
 }
 
 /// See the module.
@@ -54,24 +77,19 @@ impl RespParser {
         limits: &Limits,
         spans: &mut Vec<Span>,
     ) -> Item {
-        let first = spans.len();
-        let (mut missing, mut at) = match self.progress.take() {
-            Some(progress) => {
-                let moved = progress.spans.iter();
-                let used = used as u32;
-                spans.extend(moved.map(|s| Span { start: s.start + used, end: s.end + used }));
-                (progress.missing, used as usize + progress.at)
+        if let Some(progress) = self.progress.take() {
+            return self.go_on(progress, bytes, used, limits, spans);
+        }
+        let (mut missing, mut at) = match begin(bytes, used, limits) {
+            Step::Done(Begun::Array { words: 0, at }) => {
+                return Item::Nothing { consumed: at - used };
             }
-            None => match begin(bytes, used, limits) {
-                Step::Done(Begun::Array { words: 0, at }) => {
-                    return Item::Nothing { consumed: at - used };
-                }
-                Step::Done(Begun::Array { words, at }) => (words, at),
-                Step::Done(Begun::Inline(item)) => return item,
-                Step::Partial => return Item::Partial,
-                Step::Broken(error) => return Item::Broken { error },
-            },
+            Step::Done(Begun::Array { words, at }) => (words, at),
+            Step::Done(Begun::Inline(item)) => return item,
+            Step::Partial => return Item::Partial,
+            Step::Broken(error) => return Item::Broken { error },
         };
+        let first = spans.len();
         while missing > 0 {
             match bulk(bytes, at, limits) {
                 Step::Done(span) => {
@@ -79,25 +97,44 @@ impl RespParser {
                     at = span.end as usize + 2;
                     missing -= 1;
                 }
-                Step::Partial if bytes.len() - used > limits.request_bytes => {
-                    return Item::Broken {
-                        error: ProtocolError::RequestTooLong { max: limits.request_bytes },
-                    };
-                }
                 Step::Partial => {
-                    let used_u32 = used as u32;
+                    let begun = used as u32;
                     let kept = spans.drain(first..);
-                    let spans = kept
-                        .map(|s| Span { start: s.start - used_u32, end: s.end - used_u32 })
-                        .collect();
-                    self.progress = Some(Box::new(Progress { missing, at: at - used, spans }));
-                    return Item::Partial;
+                    let spans =
+                        kept.map(|s| Span { start: s.start - begun, end: s.end - begun }).collect();
+                    let progress = Box::new(Progress { missing, at: at - used, spans });
+                    // It may be too long already.
+                    return self.go_on(progress, bytes, used, limits, &mut Vec::new());
                 }
                 Step::Broken(error) => return Item::Broken { error },
             }
         }
         let words = Words::Lent { first, count: spans.len() - first };
         Item::Array { consumed: at - used, words }
+    }
+
+    /// Goes on with a request that was not complete.
+    fn go_on(
+        &mut self,
+        mut progress: Box<Progress>,
+        bytes: &[u8],
+        used: usize,
+        limits: &Limits,
+        spans: &mut Vec<Span>,
+    ) -> Item {
+        match progress.read_on(&bytes[used..], limits) {
+            Step::Done(()) => {}
+            Step::Partial => {
+                self.progress = Some(progress);
+                return Item::Partial;
+            }
+            Step::Broken(error) => return Item::Broken { error },
+        }
+        let (first, begun) = (spans.len(), used as u32);
+        let there = progress.spans.iter();
+        spans.extend(there.map(|s| Span { start: s.start + begun, end: s.end + begun }));
+        let words = Words::Lent { first, count: progress.spans.len() };
+        Item::Array { consumed: progress.at, words }
     }
 }
 
@@ -285,6 +322,28 @@ mod tests {
         }
         let every: Vec<usize> = (0..bytes.len()).collect();
         assert_eq!(all(bytes, &every), whole);
+    }
+
+    #[test]
+    fn words_that_are_there_are_not_touched_again() {
+        let mut parser = RespParser::default();
+        let (mut spans, limits) = (Vec::new(), Limits { words: 1000, ..LIMITS });
+        let whole = [&b"*900\r\n"[..], &b"$1\r\nk\r\n".repeat(900)].concat();
+        let kept = |parser: &RespParser| {
+            let spans = &parser.progress.as_ref().unwrap().spans;
+            (spans.as_ptr(), spans.len())
+        };
+        let last = whole.len() - 4;
+        assert_eq!(parser.parse(&whole[..last], 0, &limits, &mut spans), Item::Partial);
+        let before = kept(&parser);
+        assert_eq!(before.1, 899);
+        for end in last..whole.len() {
+            assert_eq!(parser.parse(&whole[..end], 0, &limits, &mut spans), Item::Partial);
+            assert_eq!((kept(&parser), spans.len()), (before, 0), "neither copied nor lent");
+        }
+        let item = parser.parse(&whole, 0, &limits, &mut spans);
+        let words = Words::Lent { first: 0, count: 900 };
+        assert_eq!(item, Item::Array { consumed: whole.len(), words });
     }
 
     #[test]

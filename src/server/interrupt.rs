@@ -15,6 +15,10 @@ pub(crate) const SYNTAX: &str = "ERR syntax error";
 /// What Redis says of a number that is none.
 pub(crate) const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 
+/// The error for a reply past [`crate::parser::reply::MAX_REPLY_BYTES`].
+pub(crate) const REPLY_TOO_LONG: &str =
+    "ERR the reply would have more than 536870912 bytes: ask for less at a time";
+
 /// An error reply: its line, which begins with the code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault(Cow<'static, [u8]>);

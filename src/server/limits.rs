@@ -26,6 +26,13 @@ pub(crate) const REQUEST_BYTES: usize = 128 << 20;
 /// The longest transaction that may be queued, in bytes.
 pub(crate) const TRANSACTION_BYTES: usize = 64 << 20;
 
+/// What one command, or one transaction, may write, in bytes: more than the log takes at once.
+pub(crate) const STAGED_BYTES: usize = TRANSACTION_BYTES;
+
+/// What one command, or one transaction, may read, in bytes: the longest reply, each value of which
+/// is looked up twice where there are several.
+pub(crate) const LOOKUP_BYTES: usize = 2 * OUTPUT_HARD_BYTES;
+
 /// Unread messages of channels above which a client is closed, in bytes.
 pub(crate) const MESSAGES_HARD_BYTES: usize = 32 << 20;
 

@@ -20,5 +20,6 @@ mod keys;
 #[allow(dead_code, reason = "shared; another binary uses the rest")]
 mod random;
 mod reactor;
+mod review;
 mod scripts;
 mod transactions;

@@ -8,7 +8,7 @@ use crate::parser::table::keys_of;
 use crate::parser::{OwnedArgs, Verb};
 
 use super::super::client::{Client, Queued, Traits};
-use super::super::interrupt::Interrupt;
+use super::super::interrupt::{Interrupt, REPLY_TOO_LONG};
 use super::super::keyspace::Keyspace;
 use super::{Call, Handled};
 
@@ -145,8 +145,13 @@ fn run_all(call: &mut Call, queue: &[Queued]) -> Handled {
         };
         let handled = super::handle(&mut inner);
         call.next = inner.next;
+        if call.reply.is_too_long() {
+            return Err(REPLY_TOO_LONG.into());
+        }
         match handled {
             Ok(()) => {}
+            // What it cannot have is refused as a whole, as by the engine: not a part of it.
+            Err(fault) if call.services.keyspace.is_exhausted() => return Err(fault),
             Err(Interrupt::Fault(fault)) => {
                 debug_assert!(call.services.keyspace.is_unchanged(mark), "{}", command.name);
                 call.services.effects.truncate(noted);

@@ -31,7 +31,8 @@ impl Services<'_> {
         };
         drop(reply);
         self.stats.errors += u64::from(failed);
-        outbox.answer(slot, bytes, 0, self.durable);
+        // What is in a table is durable; that its database is this one may not be.
+        outbox.answer(slot, bytes, self.keyspace.swap_seq(), self.durable);
     }
 
     /// Passes on the reply that a worker made.

@@ -291,12 +291,12 @@ impl Services<'_> {
     }
 
     fn read(&mut self, db: usize, key: &[u8], pending: Pending, asker: &mut Asker<'_>) -> Next {
-        let durable = self.durable;
+        let (durable, swap_seq) = (self.durable, self.keyspace.swap_seq());
         let read = match self.keyspace.get(db, key) {
             Ok(Lookup::Found(record)) => {
                 self.stats.hits += 1;
                 let (protocol, mut failed) = (asker.client.protocol, false);
-                asker.outbox.push(protocol, record.version, durable, |reply| {
+                asker.outbox.push(protocol, record.version.max(swap_seq), durable, |reply| {
                     failed = answer_read(reply, pending, Some(&record.value));
                 });
                 self.stats.errors += u64::from(failed);
@@ -304,6 +304,7 @@ impl Services<'_> {
             }
             Ok(Lookup::Missing { seq }) => {
                 self.stats.misses += 1;
+                let seq = seq.max(swap_seq);
                 self.reply(asker, seq, |reply| _ = answer_read(reply, pending, None));
                 return Next::Continue;
             }

@@ -11,16 +11,12 @@ use crate::parser::{Args, Command, Encoder, OwnedArgs, Protocol, Verb};
 use super::super::client::{Client, Queued, Traits};
 use super::super::commands::{self, Call};
 use super::super::effects::Classes;
-use super::super::interrupt::{Fault, Interrupt};
+use super::super::interrupt::{Fault, Interrupt, REPLY_TOO_LONG};
 use super::super::keyspace::Fetched;
 use super::super::limits::TRANSACTION_BYTES;
 use super::super::outbox::Pending;
 use super::super::workers::Job;
 use super::{Asker, Next, Services, WaitingTicket};
-
-/// The error for a reply past [`crate::parser::reply::MAX_REPLY_BYTES`].
-const REPLY_TOO_LONG: &str =
-    "ERR the reply would have more than 536870912 bytes: ask for less at a time";
 
 impl Services<'_> {
     pub(super) fn execute_fully(

@@ -3,6 +3,7 @@
 use crate::engine::{Lookup, Record, Seq, TableRead, Value};
 
 use super::super::interrupt::{Fault, Interrupt};
+use super::super::limits::LOOKUP_BYTES;
 use super::super::token::ConnectionId;
 use super::super::watch::Watch;
 use super::{Fetched, Found, Keyspace};
@@ -14,6 +15,8 @@ impl Keyspace<'_> {
         self.shown = 0;
         self.found = 0;
         self.missed = 0;
+        self.looked_up_bytes = 0;
+        self.is_overfull = false;
         if let Some(missing) = &mut self.missing {
             missing.clear();
         }
@@ -28,8 +31,15 @@ impl Keyspace<'_> {
     /// Looks a key up.
     ///
     /// # Errors
-    /// [`Interrupt::Later`] if the disk must be read; damage as a fault.
+    /// [`Interrupt::Later`] if the disk must be read; damage as a fault, and that the command has read
+    /// too much.
     pub(crate) fn lookup(&mut self, db: usize, key: &[u8]) -> Result<Option<Found<'_>>, Interrupt> {
+        if self.looked_up_bytes > LOOKUP_BYTES {
+            let line = format!("ERR the command reads more than {LOOKUP_BYTES} bytes of values");
+            return Err(line.into());
+        }
+        // A value that is durable may be in this database by an exchange that is not.
+        self.shown = self.shown.max(self.swap_seq);
         self.set_key(db, key);
         if let Some(overlay) = &self.overlay {
             let cleared = overlay.cleared.contains(&self.key[0]);
@@ -39,6 +49,7 @@ impl Keyspace<'_> {
                         return Ok(None);
                     }
                     self.found += 1;
+                    self.looked_up_bytes += staged.value.len();
                     let value = Value::lent(&staged.value);
                     let (version, expires_ms) = (0, staged.expires_ms);
                     return Ok(Some(Found(Record { value, version, expires_ms })));
@@ -60,6 +71,7 @@ impl Keyspace<'_> {
             Lookup::Found(record) => {
                 self.shown = self.shown.max(record.version);
                 self.found += 1;
+                self.looked_up_bytes += record.value.len();
                 Ok(Some(Found(record)))
             }
             Lookup::Missing { seq } => {
@@ -79,6 +91,7 @@ impl Keyspace<'_> {
                 match &self.fetched[done].result {
                     Ok(Some(record)) => {
                         self.found += 1;
+                        self.looked_up_bytes += record.value.len();
                         Ok(Some(Found(lend(record))))
                     }
                     Ok(None) => {
@@ -147,6 +160,12 @@ impl Keyspace<'_> {
         self.missing = noted;
         (self.found, self.missed) = (found, missed);
         if self.wanted.is_empty() { Ok(()) } else { Err(Interrupt::Later) }
+    }
+
+    /// Whether the command has read, or wanted to write, more than any may: then it fails as a whole,
+    /// a transaction too.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.is_overfull || self.looked_up_bytes > LOOKUP_BYTES
     }
 
     /// The reads that the last command was interrupted for.

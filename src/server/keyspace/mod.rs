@@ -143,6 +143,10 @@ pub(crate) struct Keyspace<'e> {
     shown: Seq,
     found: u64,
     missed: u64,
+    /// Bytes of the values that the command has looked up.
+    looked_up_bytes: usize,
+    /// Whether the command wanted to write more than it may.
+    is_overfull: bool,
     /// Keys and namespaces that the staged writes change, noted while anybody watches.
     touched: Vec<Touched>,
     watches: Watches,
@@ -151,6 +155,8 @@ pub(crate) struct Keyspace<'e> {
     /// Keys that the command looked for in vain, noted while such events are published.
     pub(crate) missing: Option<Vec<(usize, Vec<u8>)>>,
     last_seq: Seq,
+    /// The write that last exchanged databases: what is in either of them shows it.
+    swap_seq: Seq,
     has_written: bool,
     /// Writes since the last checkpoint.
     pub(crate) changes: u64,
@@ -183,11 +189,14 @@ impl<'e> Keyspace<'e> {
             shown: 0,
             found: 0,
             missed: 0,
+            looked_up_bytes: 0,
+            is_overfull: false,
             touched: Vec::new(),
             watches: Watches::default(),
             expiries: None,
             missing: None,
             last_seq: 0,
+            swap_seq: 0,
             has_written: false,
             changes: 0,
             retry_after: None,
@@ -254,7 +263,8 @@ impl<'e> Keyspace<'e> {
         }
     }
 
-    /// Looks a key up, past everything staged and fetched: for a command that is one lookup.
+    /// Looks a key up, past everything staged and fetched: for a command that is one lookup. The reply
+    /// waits for what was found and for [`Keyspace::swap_seq`].
     #[inline]
     pub(crate) fn get(&mut self, db: usize, key: &[u8]) -> EngineResult<Lookup<'_>> {
         self.set_key(db, key);
@@ -343,6 +353,12 @@ impl<'e> Keyspace<'e> {
             session.submit_quietly();
             self.engine.commit_in_place();
         }
+    }
+
+    /// The sequence number of the write that last exchanged databases. Whatever is read shows it.
+    #[inline]
+    pub(crate) fn swap_seq(&self) -> Seq {
+        self.swap_seq
     }
 
     /// The sequence number of the last write.

@@ -1,9 +1,9 @@
 //! The writing part of a command: what is staged, and how it takes effect as one batch or not at all.
 
-use crate::engine::Admission;
+use crate::engine::{Admission, Batch};
 
 use super::super::interrupt::{Fault, Interrupt};
-use super::super::limits::{SCRATCH_KEEP_BYTES, USER_KEY_BYTES};
+use super::super::limits::{SCRATCH_KEEP_BYTES, STAGED_BYTES, USER_KEY_BYTES};
 use super::super::watch::WatchedKey;
 use super::{DATABASES_KEY, Keyspace, Overlaid, STRING, check_key, check_value};
 
@@ -34,7 +34,7 @@ impl Keyspace<'_> {
     /// Stages a string.
     ///
     /// # Errors
-    /// What is wrong with its size.
+    /// What is wrong with its size, or with that of all that is staged.
     pub(crate) fn put(
         &mut self,
         db: usize,
@@ -48,7 +48,7 @@ impl Keyspace<'_> {
     /// Stages a value of any type.
     ///
     /// # Errors
-    /// What is wrong with its size.
+    /// What is wrong with its size, or with that of all that is staged.
     pub(crate) fn put_typed(
         &mut self,
         db: usize,
@@ -59,6 +59,13 @@ impl Keyspace<'_> {
     ) -> Result<(), Fault> {
         check_key(key)?;
         check_value(value)?;
+        // Before the engine would say so of the whole: inside of a transaction each command may write
+        // as much as a value holds.
+        if self.staged.size_bytes() + value.len() > STAGED_BYTES {
+            self.is_overfull = true;
+            let line = format!("ERR what is written together has more than {STAGED_BYTES} bytes");
+            return Err(line.into());
+        }
         self.set_key(db, key);
         self.value.clear();
         self.value.push(kind);
@@ -188,7 +195,10 @@ impl Keyspace<'_> {
                 Touched::Swapped(key) => self.watches.touch(&key),
             }
         }
-        self.swaps.clear();
+        if !self.swaps.is_empty() {
+            self.swap_seq = self.last_seq;
+            self.swaps.clear();
+        }
         self.end();
         Ok(())
     }
@@ -203,6 +213,9 @@ impl Keyspace<'_> {
     }
 
     fn end(&mut self) {
+        if self.staged.size_bytes() > SCRATCH_KEEP_BYTES {
+            self.staged = Batch::new();
+        }
         self.staged.clear();
         self.overlay = None;
         self.fetched = Vec::new();

@@ -1,0 +1,122 @@
+//! What a hostile review has found: each test failed once.
+
+use chronos::engine::storage::sim::SimStorage;
+
+use super::harness::{Client, Harness, PATIENCE, settings};
+
+/// A request of a Redis client.
+fn resp(words: &[&str]) -> String {
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        request += &format!("${}\r\n{word}\r\n", word.len());
+    }
+    request
+}
+
+fn ask(client: &mut Client, request: &str, reply: &str) {
+    client.send(resp(&request.split(' ').collect::<Vec<_>>()));
+    client.expect(reply);
+}
+
+fn connect(harness: &Harness) -> Client {
+    let mut client = harness.connect_silently();
+    ask(&mut client, "PING", "+PONG\r\n");
+    client
+}
+
+#[test]
+fn what_is_in_an_exchanged_database_is_shown_once_the_exchange_is_durable() {
+    let harness = Harness::start();
+    let [mut a, mut b, mut c, mut d] = [(); 4].map(|()| connect(&harness));
+    ask(&mut a, "SET k zero", "+OK\r\n");
+    ask(&mut a, "SELECT 1", "+OK\r\n");
+    ask(&mut a, "SET k one", "+OK\r\n");
+    ask(&mut a, "SET here 1", "+OK\r\n");
+    harness.storage.hold_syncs(true);
+    a.send(resp(&["SWAPDB", "0", "1"]));
+    assert!(harness.storage.wait_for_syncs(1, PATIENCE), "the exchange is synced");
+    b.send(resp(&["GET", "k"]));
+    b.expect_silence();
+    c.send(resp(&["STRLEN", "none"]));
+    c.expect_silence();
+    d.send(resp(&["MGET", "k", "here"]));
+    d.expect_silence();
+    harness.storage.hold_syncs(false);
+    b.expect("$3\r\none\r\n");
+    c.expect(":0\r\n");
+    d.expect("*2\r\n$3\r\none\r\n$1\r\n1\r\n");
+    harness.stop();
+}
+
+#[test]
+fn what_is_cold_in_an_exchanged_database_waits_for_the_exchange_too() {
+    let harness = Harness::start();
+    let mut client = connect(&harness);
+    ask(&mut client, "SELECT 1", "+OK\r\n");
+    ask(&mut client, "SET k one", "+OK\r\n");
+    client.send(resp(&["COMPACT"]));
+    client.expect("+OK_COMPACTED\r\n");
+    let storage: SimStorage = harness.storage.clone();
+    harness.stop();
+    storage.set_cold(true);
+    let harness = Harness::start_with(storage, settings());
+    let [mut a, mut b, _c] = [(); 3].map(|()| connect(&harness));
+    harness.storage.hold_syncs(true);
+    a.send(resp(&["SWAPDB", "0", "1"]));
+    assert!(harness.storage.wait_for_syncs(1, PATIENCE), "the exchange is synced");
+    b.send(resp(&["GET", "k"]));
+    b.expect_silence();
+    harness.storage.hold_syncs(false);
+    b.expect("$3\r\none\r\n");
+    harness.stop();
+}
+
+#[test]
+fn a_transaction_of_large_writes_is_refused_before_it_takes_the_memory() {
+    let harness = Harness::start();
+    let mut client = connect(&harness);
+    ask(&mut client, "MULTI", "+OK\r\n");
+    ask(&mut client, "SET small 1", "+QUEUED\r\n");
+    for _ in 0..200 {
+        ask(&mut client, "SETBIT large 260000000 1", "+QUEUED\r\n");
+    }
+    client.send(resp(&["EXEC"]));
+    client.expect("-ERR what is written together has more than 67108864 bytes\r\n");
+    ask(&mut client, "EXISTS small large", ":0\r\n");
+    ask(&mut client, "EXEC", "-ERR EXEC without MULTI\r\n");
+    harness.stop();
+}
+
+/// A server whose key `large` has a value of 4 MiB.
+fn with_large_value() -> (Harness, Client) {
+    let harness = Harness::start();
+    let mut client = connect(&harness);
+    ask(&mut client, "SETRANGE large 4194303 x", ":4194304\r\n");
+    (harness, client)
+}
+
+#[test]
+fn a_command_that_names_a_large_value_over_and_over_is_refused() {
+    let (harness, mut client) = with_large_value();
+    let mut words = vec!["BITOP", "OR", "target"];
+    words.resize(3 + 400, "large");
+    client.send(resp(&words));
+    client.expect("-ERR the command reads more than 1207959552 bytes of values\r\n");
+    ask(&mut client, "EXISTS target", ":0\r\n");
+    harness.stop();
+}
+
+#[test]
+fn a_transaction_whose_reply_is_too_long_changes_nothing() {
+    let (harness, mut client) = with_large_value();
+    ask(&mut client, "MULTI", "+OK\r\n");
+    ask(&mut client, "SET small 1", "+QUEUED\r\n");
+    for _ in 0..130 {
+        ask(&mut client, "GET large", "+QUEUED\r\n");
+    }
+    client.send(resp(&["EXEC"]));
+    client
+        .expect("-ERR the reply would have more than 536870912 bytes: ask for less at a time\r\n");
+    ask(&mut client, "EXISTS small", ":0\r\n");
+    harness.stop();
+}
