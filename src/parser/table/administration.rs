@@ -99,7 +99,8 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("1.0.0")
         .costs("O(1)")
         .does("Shows every command that the server runs, as it runs.")
-        .differs("A command of a transaction is shown when it is queued."),
+        .differs("A line is sent once what was written before it is durable; passwords are \
+                  left out."),
     command(Verb::Save, "SAVE", "", 1)
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::NO_ASYNC_LOADING, Flags::NO_MULTI])
         .since("1.0.0")
