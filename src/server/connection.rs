@@ -172,7 +172,9 @@ impl<S: Read + Write> Connection<S> {
         client.served_ms = now_ms;
         let turn = self.turn_of(&mut client, services, scratch, now_ms);
         client.input_bytes = self.input.capacity() as u32;
-        client.traits.put(Traits::LEAVING, self.flags.has(Flags::CLOSING));
+        if self.flags.has(Flags::CLOSING) {
+            client.traits.set(Traits::LEAVING);
+        }
         services.clients.put_back(client);
         turn
     }

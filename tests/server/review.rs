@@ -77,8 +77,8 @@ fn a_transaction_of_large_writes_is_refused_before_it_takes_the_memory() {
     let mut client = connect(&harness);
     ask(&mut client, "MULTI", "+OK\r\n");
     ask(&mut client, "SET small 1", "+QUEUED\r\n");
-    for _ in 0..200 {
-        ask(&mut client, "SETBIT large 260000000 1", "+QUEUED\r\n");
+    for n in 0..200 {
+        ask(&mut client, &format!("SETBIT large {} 1", 260_000_000 + n), "+QUEUED\r\n");
     }
     client.send(resp(&["EXEC"]));
     client.expect("-ERR what is written together has more than 67108864 bytes\r\n");
@@ -118,5 +118,92 @@ fn a_transaction_whose_reply_is_too_long_changes_nothing() {
     client
         .expect("-ERR the reply would have more than 536870912 bytes: ask for less at a time\r\n");
     ask(&mut client, "EXISTS small", ":0\r\n");
+    harness.stop();
+}
+
+/// Has one client work and another one ask: both are answered, however much the first has to do.
+fn ask_while(harness: &Harness, client: &mut Client, request: &[u8]) {
+    let mut other = connect(harness);
+    client.send(request);
+    ask(&mut other, "PING", "+PONG\r\n");
+}
+
+#[test]
+fn many_subscriptions_cost_what_they_are_and_no_more() {
+    const COUNT: usize = 150_000;
+    let harness = Harness::start();
+    for (join, leave) in [("SUBSCRIBE", "UNSUBSCRIBE"), ("PSUBSCRIBE", "PUNSUBSCRIBE")] {
+        let mut client = connect(&harness);
+        let names: Vec<String> = (0..COUNT).map(|n| format!("channel:{n:06}")).collect();
+        let words: Vec<&str> =
+            std::iter::once(join).chain(names.iter().map(String::as_str)).collect();
+        ask_while(&harness, &mut client, resp(&words).as_bytes());
+        for (n, name) in names.iter().enumerate() {
+            let word = join.to_lowercase();
+            let count = n + 1;
+            let length = word.len();
+            client.expect(format!("*3\r\n${length}\r\n{word}\r\n$14\r\n{name}\r\n:{count}\r\n"));
+        }
+        ask_while(&harness, &mut client, resp(&[leave]).as_bytes());
+        for (n, name) in names.iter().enumerate() {
+            let word = leave.to_lowercase();
+            let (count, length) = (COUNT - n - 1, word.len());
+            client.expect(format!("*3\r\n${length}\r\n{word}\r\n$14\r\n{name}\r\n:{count}\r\n"));
+        }
+    }
+    harness.stop();
+}
+
+#[test]
+fn many_watched_keys_cost_what_they_are_and_no_more() {
+    let harness = Harness::start();
+    let mut client = connect(&harness);
+    let keys: Vec<String> = (0..200_000).map(|n| format!("key:{n:06}")).collect();
+    let words: Vec<&str> =
+        std::iter::once("WATCH").chain(keys.iter().map(String::as_str)).collect();
+    client.send(resp(&words));
+    client.expect("+OK\r\n");
+    client.send(resp(&words));
+    let line = "-ERR the watched keys would take more than 67108864 bytes\r\n";
+    client.expect(line);
+    ask(&mut client, "UNWATCH", "+OK\r\n");
+    client.send(resp(&words));
+    client.expect("+OK\r\n");
+    harness.stop();
+}
+
+#[test]
+fn what_a_client_has_others_keep_for_it_is_bounded() {
+    let harness = Harness::start();
+    let mut client = connect(&harness);
+    let large = "x".repeat(65_000);
+    for n in 0..1029 {
+        let name = format!("{n}{large}");
+        let (length, count) = (name.len(), n + 1);
+        client.send(resp(&["SUBSCRIBE", &name]));
+        client.expect(format!("*3\r\n$9\r\nsubscribe\r\n${length}\r\n{name}\r\n:{count}\r\n"));
+    }
+    client.send(resp(&["PSUBSCRIBE", &large]));
+    client.expect("-ERR the client's subscriptions would take more than 67108864 bytes\r\n");
+    let mut client = connect(&harness);
+    let error = "-ERR the name has 1025 bytes, at most 1024 are allowed\r\n";
+    let name = "n".repeat(1025);
+    client.send(resp(&["CLIENT", "SETNAME", &name]));
+    client.expect(error);
+    client.send(resp(&["HELLO", "3", "SETNAME", &name]));
+    client.expect(error);
+    harness.stop();
+}
+
+#[test]
+fn commands_are_described_a_bounded_number_at_a_time() {
+    let harness = Harness::start();
+    let mut client = connect(&harness);
+    for which in ["DOCS", "INFO"] {
+        let mut words = vec!["COMMAND", which];
+        words.resize(2 + 1025, "client");
+        client.send(resp(&words));
+        client.expect("-ERR at most 1024 commands are described at a time\r\n");
+    }
     harness.stop();
 }

@@ -198,7 +198,7 @@ impl Keyspace<'_> {
         (self.found, self.missed)
     }
 
-    /// Notes that a client watches a key, and what it has seen of it.
+    /// Notes that a client watches a key, and what it has seen of it; `None` if it did already.
     ///
     /// # Errors
     /// As [`Keyspace::lookup`].
@@ -207,12 +207,11 @@ impl Keyspace<'_> {
         client: ConnectionId,
         db: usize,
         key: &[u8],
-    ) -> Result<Watch, Interrupt> {
+    ) -> Result<Option<Watch>, Interrupt> {
         let found = self.lookup(db, key)?;
         let (existed, expires_ms) = (found.is_some(), found.and_then(|found| found.expires_ms()));
         let watch = Watch { key: (db, key.to_vec()), existed, expires_ms };
-        self.watches.add(client, &watch);
-        Ok(watch)
+        Ok(self.watches.add(client, &watch).then_some(watch))
     }
 
     /// Forgets what a client watches.
