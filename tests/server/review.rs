@@ -207,3 +207,41 @@ fn commands_are_described_a_bounded_number_at_a_time() {
     }
     harness.stop();
 }
+
+#[test]
+fn no_pattern_keeps_everybody_waiting() {
+    let harness = Harness::start();
+    let mut client = connect(&harness);
+    let line = "-ERR the pattern is too complex: at most 256 bytes with '?' or a class may stand \
+                between two '*'\r\n";
+    let complex = format!("*{}b*", "?".repeat(300));
+    for words in [
+        &["PSUBSCRIBE", &complex][..],
+        &["PUBSUB", "CHANNELS", &complex],
+        &["KEYS", &complex],
+        &["SCAN", "0", "MATCH", &complex],
+        &["CONFIG", "GET", &complex],
+        &["COMMAND", "LIST", "FILTERBY", "PATTERN", &complex],
+    ] {
+        client.send(resp(words));
+        client.expect(line);
+    }
+    let long = "a".repeat(65_536);
+    let error = "-ERR the channel's name has 65536 bytes, at most 65535 are allowed\r\n";
+    for words in [&["SUBSCRIBE", &long][..], &["PSUBSCRIBE", &long], &["PUBLISH", &long, "m"]] {
+        client.send(resp(words));
+        client.expect(error);
+    }
+    // Searched for in linear time.
+    let mut listener = connect(&harness);
+    for n in 0..100 {
+        let pattern = format!("*{}{n}*", "a".repeat(30_000));
+        let (length, count) = (pattern.len(), n + 1);
+        listener.send(resp(&["PSUBSCRIBE", &pattern]));
+        listener
+            .expect(format!("*3\r\n$10\r\npsubscribe\r\n${length}\r\n{pattern}\r\n:{count}\r\n"));
+    }
+    client.send(resp(&["PUBLISH", &long[..65_000], "m"]));
+    client.expect(":0\r\n");
+    harness.stop();
+}

@@ -9,8 +9,9 @@ use crate::parser::{Encoder, Verb};
 
 use super::super::client::{Client, Joined, Subscriptions, Traits};
 use super::super::interrupt::Fault;
-use super::super::limits::{SUBSCRIPTION_OVERHEAD_BYTES, SUBSCRIPTIONS_BYTES};
+use super::super::limits::{SUBSCRIPTION_OVERHEAD_BYTES, SUBSCRIPTIONS_BYTES, USER_KEY_BYTES};
 use super::super::pubsub::PubSub;
+use super::super::values::glob;
 use super::{Call, Handled};
 
 pub(super) fn handle(call: &mut Call) -> Handled {
@@ -19,9 +20,10 @@ pub(super) fn handle(call: &mut Call) -> Handled {
         Verb::PSubscribe => subscribe(call, PATTERNS)?,
         Verb::Unsubscribe => unsubscribe(call, CHANNELS),
         Verb::PUnsubscribe => unsubscribe(call, PATTERNS),
-        Verb::Publish => publish(call),
+        Verb::Publish => publish(call)?,
         Verb::PubSubChannels => {
             let pattern = call.args.get(1);
+            glob::check(pattern.unwrap_or_default())?;
             if call.args.len() > 2 {
                 let line = "ERR unknown subcommand or wrong number of arguments for '";
                 let name = call.args.at(0);
@@ -65,6 +67,8 @@ const HELP: [&str; 9] = [
 /// Channels or patterns: what they are called and where they are kept.
 #[derive(Clone, Copy)]
 struct Kind {
+    /// What a name must keep to.
+    check: fn(&[u8]) -> Result<(), &'static str>,
     joined: &'static str,
     left: &'static str,
     list: fn(&mut Subscriptions) -> &mut Joined,
@@ -73,6 +77,7 @@ struct Kind {
 }
 
 const CHANNELS: Kind = Kind {
+    check: |_| Ok(()),
     joined: "subscribe",
     left: "unsubscribe",
     list: |subscriptions| &mut subscriptions.channels,
@@ -81,6 +86,7 @@ const CHANNELS: Kind = Kind {
 };
 
 const PATTERNS: Kind = Kind {
+    check: glob::check,
     joined: "psubscribe",
     left: "punsubscribe",
     list: |subscriptions| &mut subscriptions.patterns,
@@ -93,6 +99,17 @@ fn confirm(reply: &mut Encoder<'_>, what: &str, name: Option<&[u8]>, count: usiz
     reply.bulk(what.as_bytes());
     reply.bulk_or_null(name);
     reply.count(count);
+}
+
+/// Whether a channel, or a pattern, may have its length: that of a key.
+fn check_name(name: &[u8]) -> Result<(), Fault> {
+    if name.len() <= USER_KEY_BYTES {
+        return Ok(());
+    }
+    let bytes = name.len();
+    let line =
+        format!("ERR the channel's name has {bytes} bytes, at most {USER_KEY_BYTES} are allowed");
+    Err(line.into())
 }
 
 /// Memory that a subscription takes, in bytes, more or less.
@@ -108,6 +125,10 @@ fn subscribe(call: &mut Call, kind: Kind) -> Result<(), Fault> {
             "ERR the client's subscriptions would take more than {SUBSCRIPTIONS_BYTES} bytes"
         );
         return Err(line.into());
+    }
+    for name in call.args.iter() {
+        check_name(name)?;
+        (kind.check)(name)?;
     }
     for name in call.args.iter() {
         let subscriptions = call.client.subscriptions.get_or_insert_default();
@@ -156,11 +177,13 @@ pub(crate) fn forget(client: &mut Client, pubsub: &mut PubSub) {
     client.traits.clear(Traits::SUBSCRIBED);
 }
 
-fn publish(call: &mut Call) {
+fn publish(call: &mut Call) -> Result<(), Fault> {
     let (channel, payload) = (call.args.at(0), call.args.at(1));
+    check_name(channel)?;
     let receivers = call.services.pubsub.receivers(channel).len();
     if receivers > 0 {
         call.services.effects.publish(channel, payload);
     }
     call.reply.count(receivers);
+    Ok(())
 }

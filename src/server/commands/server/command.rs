@@ -190,6 +190,7 @@ fn list(call: &mut Call) -> Handled {
             everything().filter(belongs).map(Command::full_name).collect()
         }
         b"PATTERN" if is_filter => {
+            glob::check(value)?;
             let names = everything().map(Command::full_name);
             names.filter(|name| glob::matches(value, name.as_bytes(), true)).collect()
         }
