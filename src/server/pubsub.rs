@@ -10,15 +10,13 @@ use super::client::Subscriptions;
 use super::token::ConnectionId;
 use super::values::glob;
 
-/// Bytes for another client's outbox.
+/// A message for another client's outbox.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     pub(crate) to: ConnectionId,
     pub(crate) bytes: Vec<u8>,
     /// They may leave once this is durable.
     pub(crate) seq: Seq,
-    /// Whether it is a message of a channel, of which not so many may pile up.
-    pub(crate) is_message: bool,
 }
 
 /// Who gets a message, and by which pattern.

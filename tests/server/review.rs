@@ -1,6 +1,7 @@
 //! What a hostile review has found: each test failed once.
 
 use chronos::engine::storage::sim::SimStorage;
+use chronos::server::Settings;
 
 use super::harness::{Client, Harness, PATIENCE, settings};
 
@@ -243,5 +244,28 @@ fn no_pattern_keeps_everybody_waiting() {
     }
     client.send(resp(&["PUBLISH", &long[..65_000], "m"]));
     client.expect(":0\r\n");
+    harness.stop();
+}
+
+#[test]
+fn a_message_for_very_many_takes_a_bounded_memory() {
+    let settings = Settings { client_buffers_bytes: 1 << 20, ..settings() };
+    let harness = Harness::start_with(SimStorage::new(1), settings);
+    let mut listeners: Vec<Client> = (0..20).map(|_| connect(&harness)).collect();
+    for listener in &mut listeners {
+        ask(listener, "SUBSCRIBE c", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
+    }
+    let message = "m".repeat(100_000);
+    let mut client = connect(&harness);
+    client.send(resp(&["PUBLISH", "c", &message]));
+    client.expect(":20\r\n");
+    let (reached, closed) = listeners.split_at_mut(10);
+    for listener in reached {
+        listener.expect(format!("*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$100000\r\n{message}\r\n"));
+        ask(listener, "PING", "*2\r\n$4\r\npong\r\n$0\r\n\r\n");
+    }
+    for listener in closed {
+        listener.expect_end();
+    }
     harness.stop();
 }

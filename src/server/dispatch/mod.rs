@@ -95,6 +95,9 @@ pub(crate) struct Services<'e> {
     pub(crate) effects: Effects,
     /// Messages that are to be put into other clients' outboxes.
     pub(crate) deliveries: Vec<Delivery>,
+    /// How many bytes of messages that are, and the most there may be at a time.
+    pub(crate) delivery_bytes: usize,
+    most_delivery_bytes: usize,
     /// Connections to be closed.
     pub(crate) kills: Vec<ConnectionId>,
     /// Clients that see all commands.
@@ -142,6 +145,8 @@ impl<'e> Services<'e> {
             cursors: Arc::default(),
             effects: Effects::default(),
             deliveries: Vec::new(),
+            delivery_bytes: 0,
+            most_delivery_bytes: settings.client_buffers_bytes,
             kills: Vec::new(),
             monitors: Vec::new(),
             batch: Batch::default(),
@@ -180,6 +185,26 @@ impl Services<'_> {
             self.monitors.retain(|&monitor| monitor != id);
         }
         self.update_plain();
+    }
+
+    /// Has a message put into another client's outbox at the end of the phase; `write` makes it, of
+    /// `bytes` bytes more or less. One message may go to very many: whom there is no memory for is
+    /// closed, as one who does not read.
+    pub(crate) fn deliver(
+        &mut self,
+        to: ConnectionId,
+        bytes: usize,
+        seq: Seq,
+        write: impl FnOnce() -> Vec<u8>,
+    ) {
+        if self.delivery_bytes + bytes > self.most_delivery_bytes {
+            self.stats.slow_readers += 1;
+            self.kills.push(to);
+            return;
+        }
+        let bytes = write();
+        self.delivery_bytes += bytes.len();
+        self.deliveries.push(Delivery { to, bytes, seq });
     }
 
     /// What this client's requests must keep to.

@@ -143,7 +143,8 @@ impl Services<'_> {
                     let own = self.publish_effects(Some(asker.client));
                     out.extend_from_slice(&own);
                 }
-                asker.outbox.put_end(out, 0, self.durable);
+                // Of misses, of which it may have told, one may be due to a write.
+                asker.outbox.put_end(out, seq, self.durable);
                 return self.interrupted(interrupt, command, fetched, seq, asker);
             }
         };

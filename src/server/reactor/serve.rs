@@ -152,6 +152,10 @@ impl Reactor<'_> {
     /// Puts messages into the outboxes of those that they are for, and closes whom CLIENT KILL names.
     pub(super) fn deliver_messages(&mut self) {
         let durable = self.services.durable;
+        if std::mem::take(&mut self.services.delivery_bytes) > self.client_buffers_bytes / 4 {
+            // So much at a time: look at once what of it is not taken.
+            self.next_watch_ms = self.now_ms;
+        }
         for message in std::mem::take(&mut self.services.deliveries) {
             let Some(connection) = find(&mut self.connections, message.to) else { continue };
             if connection.flags.has(Flags::CLOSING) {
@@ -159,8 +163,7 @@ impl Reactor<'_> {
             }
             connection.outbox.push_bytes(&message.bytes, message.seq, durable);
             connection.outbox.close_mark();
-            let is_full = connection.outbox.queued_bytes() > MESSAGES_HARD_BYTES;
-            if message.is_message && is_full {
+            if connection.outbox.queued_bytes() > MESSAGES_HARD_BYTES {
                 self.close_slow_reader(message.to);
             } else {
                 self.enlist_by_state(message.to);
