@@ -174,6 +174,8 @@ pub(crate) struct Client {
     /// Reads that were done for the command that waits, and how many are still to come.
     pub(crate) fetched: Vec<Fetched>,
     pub(crate) awaited: u32,
+    /// Bytes of the values among them.
+    pub(crate) fetched_bytes: usize,
 }
 
 impl Client {
@@ -197,6 +199,7 @@ impl Client {
             subscriptions: None,
             fetched: Vec::new(),
             awaited: 0,
+            fetched_bytes: 0,
         }
     }
 

@@ -154,7 +154,8 @@ mod tests {
         assert_eq!((pubsub.listeners(b"news"), pubsub.pattern_count()), (2, 1));
         assert_eq!(pubsub.channels(Some(b"x*")), Vec::<&[u8]>::new());
         assert_eq!(pubsub.channels(None), [b"news"]);
-        let all = Subscriptions { channels: vec![name("news")], patterns: vec![name("n*")] };
+        let mut all = Subscriptions::default();
+        assert!(all.channels.insert(&name("news")) && all.patterns.insert(&name("n*")));
         pubsub.forget(client(1), &all);
         assert_eq!(pubsub.receivers(b"news"), [by_name(2)]);
         pubsub.unsubscribe(client(2), b"news");

@@ -1,5 +1,7 @@
 //! What a hostile review has found: each test failed once.
 
+use std::fmt::Write;
+
 use chronos::engine::storage::sim::SimStorage;
 use chronos::server::Settings;
 
@@ -9,7 +11,8 @@ use super::harness::{Client, Harness, PATIENCE, settings};
 fn resp(words: &[&str]) -> String {
     let mut request = format!("*{}\r\n", words.len());
     for word in words {
-        request += &format!("${}\r\n{word}\r\n", word.len());
+        // A String takes every write.
+        let _ = write!(request, "${}\r\n{word}\r\n", word.len());
     }
     request
 }
@@ -267,5 +270,25 @@ fn a_message_for_very_many_takes_a_bounded_memory() {
     for listener in closed {
         listener.expect_end();
     }
+    harness.stop();
+}
+
+#[test]
+fn a_cold_key_that_is_named_over_and_over_is_read_once() {
+    let harness = Harness::start();
+    let mut client = connect(&harness);
+    ask(&mut client, "SET k one", "+OK\r\n");
+    client.send(resp(&["COMPACT"]));
+    client.expect("+OK_COMPACTED\r\n");
+    let storage: SimStorage = harness.storage.clone();
+    harness.stop();
+    storage.set_cold(true);
+    let harness = Harness::start_with(storage, settings());
+    let mut client = connect(&harness);
+    let mut words = vec!["MGET"];
+    words.resize(1 + 500, "k");
+    client.send(resp(&words));
+    client.expect(format!("*500\r\n{}", "$3\r\none\r\n".repeat(500)));
+    assert_eq!(harness.connect().figure("deferred_reads"), 1);
     harness.stop();
 }

@@ -4,6 +4,8 @@
 //! interrupted has done nothing: what it staged, noted and wrote is taken back before anything else
 //! happens.
 
+use std::collections::HashSet;
+
 use crate::engine::Seq;
 use crate::parser::table::Flags;
 use crate::parser::{Args, Command, Encoder, OwnedArgs, Protocol, Verb};
@@ -103,6 +105,9 @@ impl Services<'_> {
         let started = self.start_clock(command);
         let mut out = asker.outbox.take_end();
         let begin = out.len();
+        if asker.client.fetched.is_empty() {
+            asker.client.fetched_bytes = 0;
+        }
         self.keyspace.begin(std::mem::take(&mut asker.client.fetched));
         self.effects.clear();
         let protocol = asker.client.protocol;
@@ -257,7 +262,11 @@ impl Services<'_> {
             return Next::Later;
         }
         asker.client.fetched = fetched;
+        let mut asked = HashSet::new();
         for (key, read) in wanted {
+            if !asked.insert(key.clone()) {
+                continue;
+            }
             let job = Job::Fetch { connection: asker.client.id, key, read };
             if !self.workers.submit(job) {
                 // What is read meanwhile need not be read again.

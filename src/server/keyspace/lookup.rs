@@ -11,7 +11,8 @@ use super::{Fetched, Found, Keyspace};
 impl Keyspace<'_> {
     /// Begins a command, with the reads that were done for it.
     pub(crate) fn begin(&mut self, fetched: Vec<Fetched>) {
-        self.fetched = fetched;
+        // Of two reads of a key the later one counts.
+        self.fetched = fetched.into_iter().map(|fetched| (fetched.key.clone(), fetched)).collect();
         self.shown = 0;
         self.found = 0;
         self.missed = 0;
@@ -81,14 +82,13 @@ impl Keyspace<'_> {
                 Ok(None)
             }
             Lookup::Deferred(read) => {
-                let done = self.fetched.iter().position(|fetched| {
-                    fetched.key == self.key && session.confirms(&fetched.read, &self.key)
-                });
-                let Some(done) = done else {
+                let fetched = self.fetched.get(&self.key);
+                let confirmed = fetched.filter(|done| session.confirms(&done.read, &self.key));
+                let Some(done) = confirmed else {
                     self.wanted.push((self.key.clone(), read));
                     return Err(Interrupt::Later);
                 };
-                match &self.fetched[done].result {
+                match &done.result {
                     Ok(Some(record)) => {
                         self.found += 1;
                         self.looked_up_bytes += record.value.len();
@@ -175,7 +175,7 @@ impl Keyspace<'_> {
 
     /// The reads that were done for the command so far.
     pub(crate) fn take_fetched(&mut self) -> Vec<Fetched> {
-        std::mem::take(&mut self.fetched)
+        std::mem::take(&mut self.fetched).into_values().collect()
     }
 
     /// The newest version that the command has seen or made: its reply waits for that.

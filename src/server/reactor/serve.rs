@@ -8,10 +8,11 @@ use super::super::acceptor::Accepted;
 use super::super::connection::{Flags, Turn};
 use super::super::dispatch::Asker;
 use super::super::keyspace::Fetched;
-use super::super::limits::{MAX_CONNECTIONS, MESSAGES_HARD_BYTES};
+use super::super::limits::{LOOKUP_BYTES, MAX_CONNECTIONS, MESSAGES_HARD_BYTES};
 use super::super::token::{ConnectionId, Source};
 use super::super::workers::Completion;
 use super::{Connection, Reactor, as_ms, enlist, find, recycle};
+use crate::engine::Error;
 use crate::parser::Protocol;
 
 impl Reactor<'_> {
@@ -120,8 +121,15 @@ impl Reactor<'_> {
     }
 
     /// A read that a command waits for is done; with the last of them it runs again.
-    fn take_fetched(&mut self, id: ConnectionId, fetched: Fetched) {
+    fn take_fetched(&mut self, id: ConnectionId, mut fetched: Fetched) {
         let Some(client) = self.services.clients.get_mut(id) else { return };
+        let value = fetched.result.as_ref().ok().and_then(Option::as_ref);
+        client.fetched_bytes += value.map_or(0, |record| record.value.len());
+        if client.fetched_bytes > LOOKUP_BYTES {
+            // It may not read so much; that it is told by its next run, without the memory.
+            let sentence = format!("the command reads more than {LOOKUP_BYTES} bytes of values");
+            fetched.result = Err(Error::InvalidOption(sentence));
+        }
         client.fetched.push(fetched);
         client.awaited = client.awaited.saturating_sub(1);
         if client.awaited > 0 {
