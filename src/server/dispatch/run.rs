@@ -262,9 +262,9 @@ impl Services<'_> {
             return Next::Later;
         }
         asker.client.fetched = fetched;
-        let mut asked = HashSet::new();
+        let mut keys = HashSet::new();
         for (key, read) in wanted {
-            if !asked.insert(key.clone()) {
+            if !keys.insert(key.clone()) {
                 continue;
             }
             let job = Job::Fetch { connection: asker.client.id, key, read };
