@@ -327,7 +327,8 @@ mod tests {
     #[test]
     fn words_that_are_there_are_not_touched_again() {
         let mut parser = RespParser::default();
-        let (mut spans, limits) = (Vec::new(), Limits { words: 1000, ..LIMITS });
+        let (mut spans, limits) =
+            (Vec::new(), Limits { words: 1000, request_bytes: 10_000, ..LIMITS });
         let whole = [&b"*900\r\n"[..], &b"$1\r\nk\r\n".repeat(900)].concat();
         let kept = |parser: &RespParser| {
             let spans = &parser.progress.as_ref().unwrap().spans;

@@ -2,6 +2,7 @@
 //! it listens to. Kept apart from the connection, so that a command may look at all clients while one
 //! of them is being served; idle, it is small: what few clients need is boxed.
 
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -80,13 +81,56 @@ pub(crate) struct Transaction {
     /// Memory held by the queue, in bytes.
     pub(crate) queued_bytes: usize,
     pub(crate) watches: Vec<Watch>,
+    /// Memory held by the watches, in bytes.
+    pub(crate) watched_bytes: usize,
+}
+
+/// Names, each once, in the order in which they came. There may be many: nothing here goes through
+/// all of them.
+#[derive(Debug, Default)]
+pub(crate) struct Joined {
+    places: HashMap<Arc<[u8]>, u64>,
+    names: BTreeMap<u64, Arc<[u8]>>,
+    next: u64,
+}
+
+impl Joined {
+    /// Adds a name at the end. Returns whether it was not there.
+    pub(crate) fn insert(&mut self, name: &Arc<[u8]>) -> bool {
+        let place = self.next;
+        if self.places.contains_key(name) {
+            return false;
+        }
+        self.next += 1;
+        self.places.insert(Arc::clone(name), place);
+        self.names.insert(place, Arc::clone(name));
+        true
+    }
+
+    /// Removes a name. Returns whether it was there.
+    pub(crate) fn remove(&mut self, name: &[u8]) -> bool {
+        let place = self.places.remove(name);
+        place.is_some_and(|place| self.names.remove(&place).is_some())
+    }
+
+    /// The names in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<[u8]>> {
+        self.names.values()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
 }
 
 /// What a client listens to, in the order in which it began to.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
-    pub(crate) channels: Vec<Arc<[u8]>>,
-    pub(crate) patterns: Vec<Arc<[u8]>>,
+    pub(crate) channels: Joined,
+    pub(crate) patterns: Joined,
+    /// Memory held by the names, in bytes.
+    pub(crate) bytes: usize,
 }
 
 impl Subscriptions {
@@ -130,6 +174,8 @@ pub(crate) struct Client {
     /// Reads that were done for the command that waits, and how many are still to come.
     pub(crate) fetched: Vec<Fetched>,
     pub(crate) awaited: u32,
+    /// Bytes of the values among them.
+    pub(crate) fetched_bytes: usize,
 }
 
 impl Client {
@@ -153,6 +199,7 @@ impl Client {
             subscriptions: None,
             fetched: Vec::new(),
             awaited: 0,
+            fetched_bytes: 0,
         }
     }
 

@@ -14,64 +14,15 @@ use crate::parser::request::{BATCH, Batch, Item, Parser};
 
 use super::client::{Client, Traits};
 use super::dispatch::{Asker, Next, Services};
+pub(crate) use super::flags::Flags;
 use super::input::Input;
-use super::limits::{COMMANDS_PER_TURN, OUTPUT_HARD_BYTES};
+use super::limits::{BYTES_PER_TURN, COMMANDS_PER_TURN, OUTPUT_HARD_BYTES};
 use super::outbox::{Flushed, Outbox};
 use super::token::ConnectionId;
 
 /// A short read means that the socket is empty where readiness comes from epoll; elsewhere only
 /// `WouldBlock` does.
 const SHORT_READ_IS_LAST: bool = cfg!(any(target_os = "linux", target_os = "android"));
-
-/// Facts about a connection, each one bit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Flags(u16);
-
-impl Flags {
-    /// The socket may have bytes; stays until a read has shown that it has none.
-    pub(crate) const READABLE: Flags = Flags(1);
-    /// The client has said that it sends no more; the end is still to be read.
-    pub(crate) const READ_CLOSED: Flags = Flags(1 << 1);
-    /// The end has been read.
-    pub(crate) const ENDED: Flags = Flags(1 << 2);
-    /// The input may hold whole requests.
-    pub(crate) const UNPARSED: Flags = Flags(1 << 3);
-    /// A request waits for the engine.
-    pub(crate) const PARKED: Flags = Flags(1 << 4);
-    /// Nothing more is executed; it closes when all replies are sent.
-    pub(crate) const CLOSING: Flags = Flags(1 << 5);
-    /// The sending side is shut; what still comes is thrown away.
-    pub(crate) const LINGERING: Flags = Flags(1 << 6);
-    /// The socket took less than it was given; its WRITABLE event is awaited.
-    pub(crate) const BLOCKED: Flags = Flags(1 << 7);
-    /// It is on the reactor's list of connections to serve, and so on for the other lists.
-    pub(crate) const ON_READY: Flags = Flags(1 << 8);
-    pub(crate) const ON_DIRTY: Flags = Flags(1 << 9);
-    pub(crate) const ON_FRONTIER: Flags = Flags(1 << 10);
-    pub(crate) const ON_WATCH: Flags = Flags(1 << 11);
-    pub(crate) const ON_DOOMED: Flags = Flags(1 << 12);
-    /// A request waits for reads that workers do.
-    pub(crate) const AWAITING: Flags = Flags(1 << 13);
-
-    /// Whether any of these is set.
-    pub(crate) fn has(self, flags: Flags) -> bool {
-        self.0 & flags.0 != 0
-    }
-
-    /// Sets; returns whether that changed anything.
-    pub(crate) fn set(&mut self, flags: Flags) -> bool {
-        let before = self.0;
-        self.0 |= flags.0;
-        self.0 != before
-    }
-
-    /// Clears; returns whether that changed anything.
-    pub(crate) fn clear(&mut self, flags: Flags) -> bool {
-        let before = self.0;
-        self.0 &= !flags.0;
-        self.0 != before
-    }
-}
 
 /// Why a turn ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,14 +83,14 @@ impl<S: Read + Write> Connection<S> {
         if self.flags.has(Flags::LINGERING) {
             return self.flags.has(Flags::READABLE);
         }
-        !self.flags.has(Flags(Flags::CLOSING.0 | Flags::PARKED.0 | Flags::AWAITING.0))
-            && self.flags.has(Flags(Flags::UNPARSED.0 | Flags::READABLE.0))
+        !self.flags.has(Flags::CLOSING.or(Flags::PARKED).or(Flags::AWAITING))
+            && self.flags.has(Flags::UNPARSED.or(Flags::READABLE))
             && self.outbox.has_room()
     }
 
     /// Whether a request has begun to come in and is not complete.
     pub(crate) fn has_partial(&self) -> bool {
-        !self.flags.has(Flags(Flags::UNPARSED.0 | Flags::CLOSING.0))
+        !self.flags.has(Flags::UNPARSED.or(Flags::CLOSING))
             && (!self.input.is_empty() || self.is_flooding())
     }
 
@@ -172,7 +123,9 @@ impl<S: Read + Write> Connection<S> {
         client.served_ms = now_ms;
         let turn = self.turn_of(&mut client, services, scratch, now_ms);
         client.input_bytes = self.input.capacity() as u32;
-        client.traits.put(Traits::LEAVING, self.flags.has(Flags::CLOSING));
+        if self.flags.has(Flags::CLOSING) {
+            client.traits.set(Traits::LEAVING);
+        }
         services.clients.put_back(client);
         turn
     }
@@ -268,7 +221,7 @@ impl<S: Read + Write> Connection<S> {
     /// Executes nothing further; closes once all replies are sent.
     pub(crate) fn start_closing(&mut self) {
         self.flags.set(Flags::CLOSING);
-        self.flags.clear(Flags(Flags::UNPARSED.0 | Flags::PARKED.0 | Flags::AWAITING.0));
+        self.flags.clear(Flags::UNPARSED.or(Flags::PARKED).or(Flags::AWAITING));
         self.input.clear();
     }
 
@@ -285,6 +238,7 @@ impl<S: Read + Write> Connection<S> {
             self.expect(client.protocol);
         }
         let mut batch = std::mem::take(&mut services.batch);
+        services.turn_bytes = 0;
         let mut used = 0;
         let mut turn = Turn::Budget;
         for _ in 0..COMMANDS_PER_TURN / BATCH {
@@ -353,7 +307,14 @@ impl<S: Read + Write> Connection<S> {
                 Item::Flood => return (used, Some(Turn::Abort)),
             };
             match next {
-                Next::Continue => used += item.consumed(),
+                Next::Continue => {
+                    used += item.consumed();
+                    if services.turn_bytes > BYTES_PER_TURN {
+                        // Others come first: what is behind it is parsed in the next turn.
+                        parser.forget();
+                        return (used, Some(Turn::Budget));
+                    }
+                }
                 Next::Close => return (used, Some(Turn::Closing)),
                 Next::Later | Next::Await => {
                     parser.forget();

@@ -184,10 +184,12 @@ impl Services<'_> {
             if let Some(client) = client.filter(|client| client.id == receiver.client) {
                 push_message(client.protocol, pattern, channel, payload, own);
             } else if let Some(other) = self.clients.get_mut(receiver.client) {
-                let mut bytes = Vec::new();
-                push_message(other.protocol, pattern, channel, payload, &mut bytes);
-                let (to, is_message) = (receiver.client, true);
-                self.deliveries.push(super::pubsub::Delivery { to, bytes, seq, is_message });
+                let protocol = other.protocol;
+                self.deliver(receiver.client, channel.len() + payload.len(), seq, || {
+                    let mut bytes = Vec::new();
+                    push_message(protocol, pattern, channel, payload, &mut bytes);
+                    bytes
+                });
             }
         }
     }

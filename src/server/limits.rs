@@ -33,8 +33,24 @@ pub(crate) const STAGED_BYTES: usize = TRANSACTION_BYTES;
 /// is looked up twice where there are several.
 pub(crate) const LOOKUP_BYTES: usize = 2 * OUTPUT_HARD_BYTES;
 
+/// What the subscriptions of a client may take, in bytes, and what each takes beside its name.
+pub(crate) const SUBSCRIPTIONS_BYTES: usize = 64 << 20;
+pub(crate) const SUBSCRIPTION_OVERHEAD_BYTES: usize = 200;
+
+/// What each watched key takes beside its name, in bytes: all together count as a transaction does.
+pub(crate) const WATCH_OVERHEAD_BYTES: usize = 200;
+
+/// The longest name that a client may give itself, in bytes: CLIENT LIST shows those of all.
+pub(crate) const CLIENT_NAME_BYTES: usize = 1024;
+
+/// Commands that COMMAND DOCS and COMMAND INFO may be asked for at a time.
+pub(crate) const DESCRIBED_COMMANDS: usize = 1024;
+
 /// Unread messages of channels above which a client is closed, in bytes.
 pub(crate) const MESSAGES_HARD_BYTES: usize = 32 << 20;
+
+/// Bytes of values that commands of one connection look at before it is another one's turn.
+pub(crate) const BYTES_PER_TURN: usize = 4 << 20;
 
 /// Databases, unless the configuration says otherwise.
 pub(crate) const DATABASES: usize = 16;

@@ -28,6 +28,7 @@ mod cursors;
 mod dispatch;
 mod effects;
 mod expiries;
+mod flags;
 mod info;
 mod input;
 mod interrupt;

@@ -10,7 +10,6 @@ use crate::parser::{Args, Command, Protocol};
 
 use super::client::Client;
 use super::dispatch::Services;
-use super::pubsub::Delivery;
 use super::slowlog::shown_words;
 use super::values::quote;
 
@@ -30,13 +29,13 @@ impl Services<'_> {
             quote::push_quoted(&word, &mut line);
         }
         let seq = self.keyspace.last_seq();
-        for &to in &self.monitors {
+        for to in self.monitors.clone() {
             let other = self.clients.get_mut(to).map(|client| client.protocol);
-            let bytes = match other.unwrap_or(client.protocol) {
+            let protocol = other.unwrap_or(client.protocol);
+            self.deliver(to, line.len(), seq, || match protocol {
                 Protocol::Text => [&line[..], b"\n"].concat(),
                 Protocol::Resp2 | Protocol::Resp3 => [b"+", &line[..], b"\r\n"].concat(),
-            };
-            self.deliveries.push(Delivery { to, bytes, seq, is_message: true });
+            });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Channels and patterns, and who listens to them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::engine::Seq;
@@ -10,15 +10,13 @@ use super::client::Subscriptions;
 use super::token::ConnectionId;
 use super::values::glob;
 
-/// Bytes for another client's outbox.
+/// A message for another client's outbox.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     pub(crate) to: ConnectionId,
     pub(crate) bytes: Vec<u8>,
     /// They may leave once this is durable.
     pub(crate) seq: Seq,
-    /// Whether it is a message of a channel, of which not so many may pile up.
-    pub(crate) is_message: bool,
 }
 
 /// Who gets a message, and by which pattern.
@@ -33,7 +31,10 @@ pub(crate) struct Receiver {
 pub(crate) struct PubSub {
     channels: HashMap<Arc<[u8]>, Vec<ConnectionId>>,
     /// In the order in which they were first asked for.
-    patterns: Vec<(Arc<[u8]>, Vec<ConnectionId>)>,
+    patterns: BTreeMap<u64, (Arc<[u8]>, Vec<ConnectionId>)>,
+    /// Where each of them stands.
+    places: HashMap<Arc<[u8]>, u64>,
+    next_place: u64,
 }
 
 impl PubSub {
@@ -44,10 +45,10 @@ impl PubSub {
 
     /// Has a client listen to all channels that match; it does not yet.
     pub(crate) fn subscribe_pattern(&mut self, client: ConnectionId, pattern: &Arc<[u8]>) {
-        match self.patterns.iter_mut().find(|(known, _)| known == pattern) {
-            Some((_, clients)) => clients.push(client),
-            None => self.patterns.push((Arc::clone(pattern), vec![client])),
-        }
+        let place = *self.places.entry(Arc::clone(pattern)).or_insert(self.next_place);
+        self.next_place = self.next_place.max(place + 1);
+        let new = || (Arc::clone(pattern), Vec::new());
+        self.patterns.entry(place).or_insert_with(new).1.push(client);
     }
 
     pub(crate) fn unsubscribe(&mut self, client: ConnectionId, channel: &[u8]) {
@@ -60,19 +61,21 @@ impl PubSub {
     }
 
     pub(crate) fn unsubscribe_pattern(&mut self, client: ConnectionId, pattern: &[u8]) {
-        if let Some((_, clients)) = self.patterns.iter_mut().find(|(known, _)| **known == *pattern)
-        {
-            clients.retain(|&id| id != client);
-            self.patterns.retain(|(_, clients)| !clients.is_empty());
+        let Some(&place) = self.places.get(pattern) else { return };
+        let Some((_, clients)) = self.patterns.get_mut(&place) else { return };
+        clients.retain(|&id| id != client);
+        if clients.is_empty() {
+            self.patterns.remove(&place);
+            self.places.remove(pattern);
         }
     }
 
     /// Ends all that a client listens to.
     pub(crate) fn forget(&mut self, client: ConnectionId, subscriptions: &Subscriptions) {
-        for channel in &subscriptions.channels {
+        for channel in subscriptions.channels.iter() {
             self.unsubscribe(client, channel);
         }
-        for pattern in &subscriptions.patterns {
+        for pattern in subscriptions.patterns.iter() {
             self.unsubscribe_pattern(client, pattern);
         }
     }
@@ -82,7 +85,7 @@ impl PubSub {
         let direct = self.channels.get(channel).into_iter().flatten();
         let mut receivers: Vec<Receiver> =
             direct.map(|&client| Receiver { client, pattern: None }).collect();
-        for (pattern, clients) in &self.patterns {
+        for (pattern, clients) in self.patterns.values() {
             if glob::matches(pattern, channel, false) {
                 receivers.extend(clients.iter().map(|&client| {
                     let pattern = Some(Arc::clone(pattern));
@@ -151,7 +154,8 @@ mod tests {
         assert_eq!((pubsub.listeners(b"news"), pubsub.pattern_count()), (2, 1));
         assert_eq!(pubsub.channels(Some(b"x*")), Vec::<&[u8]>::new());
         assert_eq!(pubsub.channels(None), [b"news"]);
-        let all = Subscriptions { channels: vec![name("news")], patterns: vec![name("n*")] };
+        let mut all = Subscriptions::default();
+        assert!(all.channels.insert(&name("news")) && all.patterns.insert(&name("n*")));
         pubsub.forget(client(1), &all);
         assert_eq!(pubsub.receivers(b"news"), [by_name(2)]);
         pubsub.unsubscribe(client(2), b"news");

@@ -41,11 +41,14 @@ impl Watches {
         self.keys.is_empty()
     }
 
-    pub(crate) fn add(&mut self, client: ConnectionId, watch: &Watch) {
+    /// Notes that a client watches a key. Returns whether it did not.
+    pub(crate) fn add(&mut self, client: ConnectionId, watch: &Watch) -> bool {
         let watchers = self.keys.entry(watch.key.clone()).or_default();
-        if !watchers.iter().any(|watcher| watcher.client == client) {
+        let is_new = !watchers.iter().any(|watcher| watcher.client == client);
+        if is_new {
             watchers.push(Watcher { client, existed: watch.existed });
         }
+        is_new
     }
 
     pub(crate) fn remove(&mut self, client: ConnectionId, watches: &[Watch]) {

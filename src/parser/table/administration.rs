@@ -99,8 +99,10 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("1.0.0")
         .costs("O(1)")
         .does("Shows every command that the server runs, as it runs.")
-        .differs("A line is sent once what was written before it is durable; passwords are \
-                  left out."),
+        .differs(
+            "A line is sent once what was written before it is durable; passwords are \
+                  left out.",
+        ),
     command(Verb::Save, "SAVE", "", 1)
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::NO_ASYNC_LOADING, Flags::NO_MULTI])
         .since("1.0.0")

@@ -3,13 +3,14 @@
 //! What a client asks of itself is changed here; whom CLIENT KILL names is closed by the reactor at
 //! the end of the tick, and counts as gone from then on.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::net::SocketAddr;
 
 use crate::parser::{Args, Command, Protocol, Verb};
 
 use super::super::client::{Client, Traits};
-use super::super::dispatch::{Next, Services};
+use super::super::dispatch::Next;
 use super::super::interrupt::{Fault, Interrupt, SYNTAX};
 use super::super::values::integer;
 use super::connection::client_name;
@@ -150,7 +151,7 @@ fn list(call: &mut Call) -> Handled {
         b"TYPE" if call.args.len() == 3 => kind = Some(Kind::parse(call.args.at(2))?),
         b"ID" if call.args.len() > 2 => {
             let words = call.args.from(2);
-            let parsed: Option<Vec<i64>> = words.iter().map(integer::parse).collect();
+            let parsed: Option<HashSet<i64>> = words.iter().map(integer::parse).collect();
             numbers = Some(parsed.ok_or("ERR Invalid client ID")?);
         }
         _ => return Err(SYNTAX.into()),
@@ -160,7 +161,7 @@ fn list(call: &mut Call) -> Handled {
             && numbers.as_ref().is_none_or(|numbers| numbers.contains(&client.number.cast_signed()))
     };
     let services = &*call.services;
-    let others = services.clients.iter().filter(|client| is_here(client, services));
+    let others = services.clients.iter().filter(|client| !client.traits.has(Traits::LEAVING));
     let me = &*call.client;
     let mut clients: Vec<&Client> = others.chain(std::iter::once(me)).filter(is_meant).collect();
     clients.sort_unstable_by_key(|client| client.number);
@@ -168,11 +169,6 @@ fn list(call: &mut Call) -> Handled {
         clients.into_iter().map(|client| describe(client, services.tick_ms)).collect();
     call.reply.verbatim(&text);
     Ok(())
-}
-
-/// Whether a client has not been closed, or told to go.
-fn is_here(client: &Client, services: &Services<'_>) -> bool {
-    !client.traits.has(Traits::LEAVING) && !services.kills.contains(&client.id)
 }
 
 /// One line about a client, with its line end.
@@ -323,12 +319,15 @@ fn kill(call: &mut Call) -> Handled {
     };
     let services = &mut *call.services;
     let now_ms = services.tick_ms;
-    let others = services.clients.iter().filter(|client| is_here(client, services));
-    let meant = others.filter(|client| target.means(client, now_ms));
-    let fresh: Vec<_> = meant.map(|client| client.id).collect();
     let is_me = !target.spares_me && target.means(call.client, now_ms);
-    let count = fresh.len() + usize::from(is_me);
-    services.kills.extend(fresh);
+    let mut count = usize::from(is_me);
+    for client in services.clients.iter_mut() {
+        if !client.traits.has(Traits::LEAVING) && target.means(client, now_ms) {
+            client.traits.set(Traits::LEAVING);
+            services.kills.push(client.id);
+            count += 1;
+        }
+    }
     if is_me {
         // The answer still goes out.
         call.next = Next::Close;

@@ -6,6 +6,7 @@ use crate::parser::{Args, Protocol, Verb};
 use super::super::client::Traits;
 use super::super::dispatch::Next;
 use super::super::interrupt::{Fault, NOT_AN_INTEGER, SYNTAX};
+use super::super::limits::CLIENT_NAME_BYTES;
 use super::super::values::integer;
 use super::{Call, Handled, forget_subscriptions, forget_transaction};
 
@@ -173,11 +174,17 @@ fn hello(call: &mut Call) -> Handled {
 /// A name that a client may give itself.
 ///
 /// # Errors
-/// It has bytes that would break CLIENT LIST.
+/// It is too long, or has bytes that would break CLIENT LIST.
 pub(super) fn client_name(name: &[u8]) -> Result<String, Fault> {
     if !name.iter().all(u8::is_ascii_graphic) {
         let line = "ERR Client names cannot contain spaces, newlines or special characters.";
         return Err(Fault::from(line));
+    }
+    if name.len() > CLIENT_NAME_BYTES {
+        let bytes = name.len();
+        let line =
+            format!("ERR the name has {bytes} bytes, at most {CLIENT_NAME_BYTES} are allowed");
+        return Err(line.into());
     }
     Ok(String::from_utf8_lossy(name).into_owned())
 }

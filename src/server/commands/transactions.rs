@@ -10,6 +10,8 @@ use crate::parser::{OwnedArgs, Verb};
 use super::super::client::{Client, Queued, Traits};
 use super::super::interrupt::{Interrupt, REPLY_TOO_LONG};
 use super::super::keyspace::Keyspace;
+use super::super::limits::{TRANSACTION_BYTES, WATCH_OVERHEAD_BYTES};
+use super::super::values::integer;
 use super::{Call, Handled};
 
 pub(super) fn handle(call: &mut Call) -> Handled {
@@ -50,12 +52,18 @@ fn watch(call: &mut Call) -> Handled {
     }
     let (id, db) = (call.client.id, call.client.db());
     let keyspace = &mut call.services.keyspace;
+    let held_bytes = |key: &[u8]| key.len() + WATCH_OVERHEAD_BYTES;
+    let held = call.client.transaction.as_ref().map_or(0, |transaction| transaction.watched_bytes);
+    if held + call.args.iter().map(held_bytes).sum::<usize>() > TRANSACTION_BYTES {
+        let line = format!("ERR the watched keys would take more than {TRANSACTION_BYTES} bytes");
+        return Err(line.into());
+    }
     keyspace.need(db, call.args.iter())?;
     for key in call.args.iter() {
-        let watch = keyspace.watch(id, db, key)?;
-        let watches = &mut call.client.transaction().watches;
-        if !watches.iter().any(|known| known.key == watch.key) {
-            watches.push(watch);
+        if let Some(watch) = keyspace.watch(id, db, key)? {
+            let transaction = call.client.transaction();
+            transaction.watches.push(watch);
+            transaction.watched_bytes += held_bytes(key);
         }
     }
     call.reply.ok();
@@ -67,6 +75,7 @@ fn unwatch(client: &mut Client, keyspace: &mut Keyspace<'_>) {
     if let Some(transaction) = client.transaction.as_deref_mut() {
         keyspace.unwatch(client.id, &transaction.watches);
         transaction.watches = Vec::new();
+        transaction.watched_bytes = 0;
     }
     client.traits.clear(Traits::DISTURBED);
 }
@@ -173,11 +182,17 @@ fn run_all(call: &mut Call, queue: &[Queued]) -> Handled {
 
 /// Has all keys read before the first command runs, so that none is run twice for a read.
 fn need_keys(call: &mut Call, queue: &[Queued]) -> Handled {
-    let db = call.client.db();
+    let mut db = call.client.db();
     let mut is_lacking = false;
     for Queued { command, args } in queue {
-        if matches!(command.verb, Verb::Select | Verb::SwapDb) {
-            break;
+        match command.verb {
+            Verb::Select => {
+                let number = integer::parse(args.args().at(0));
+                db = number.and_then(|number| usize::try_from(number).ok()).unwrap_or(db);
+                continue;
+            }
+            Verb::SwapDb => break,
+            _ => {}
         }
         let argv = argv(command.name, args);
         let Some(positions) = keys_of(command, &argv) else { continue };

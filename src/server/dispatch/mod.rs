@@ -95,12 +95,17 @@ pub(crate) struct Services<'e> {
     pub(crate) effects: Effects,
     /// Messages that are to be put into other clients' outboxes.
     pub(crate) deliveries: Vec<Delivery>,
+    /// How many bytes of messages that are, and the most there may be at a time.
+    pub(crate) delivery_bytes: usize,
+    most_delivery_bytes: usize,
     /// Connections to be closed.
     pub(crate) kills: Vec<ConnectionId>,
     /// Clients that see all commands.
     pub(crate) monitors: Vec<ConnectionId>,
     /// Memory for the requests that are parsed together.
     pub(crate) batch: Batch,
+    /// Bytes of values that this turn's commands have looked at, the short ones' left out.
+    pub(crate) turn_bytes: usize,
     /// Whether nothing about the server keeps commands from the short way.
     pub(crate) is_plain: bool,
     /// The frontier as of this tick.
@@ -142,9 +147,12 @@ impl<'e> Services<'e> {
             cursors: Arc::default(),
             effects: Effects::default(),
             deliveries: Vec::new(),
+            delivery_bytes: 0,
+            most_delivery_bytes: settings.client_buffers_bytes,
             kills: Vec::new(),
             monitors: Vec::new(),
             batch: Batch::default(),
+            turn_bytes: 0,
             is_plain: false,
             durable: 0,
             tick_ms: 0,
@@ -180,6 +188,26 @@ impl Services<'_> {
             self.monitors.retain(|&monitor| monitor != id);
         }
         self.update_plain();
+    }
+
+    /// Has a message put into another client's outbox at the end of the phase; `write` makes it, of
+    /// `bytes` bytes more or less. One message may go to very many: whom there is no memory for is
+    /// closed, as one who does not read.
+    pub(crate) fn deliver(
+        &mut self,
+        to: ConnectionId,
+        bytes: usize,
+        seq: Seq,
+        write: impl FnOnce() -> Vec<u8>,
+    ) {
+        if self.delivery_bytes + bytes > self.most_delivery_bytes {
+            self.stats.slow_readers += 1;
+            self.kills.push(to);
+            return;
+        }
+        let bytes = write();
+        self.delivery_bytes += bytes.len();
+        self.deliveries.push(Delivery { to, bytes, seq });
     }
 
     /// What this client's requests must keep to.

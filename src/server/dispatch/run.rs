@@ -4,6 +4,8 @@
 //! interrupted has done nothing: what it staged, noted and wrote is taken back before anything else
 //! happens.
 
+use std::collections::HashSet;
+
 use crate::engine::Seq;
 use crate::parser::table::Flags;
 use crate::parser::{Args, Command, Encoder, OwnedArgs, Protocol, Verb};
@@ -103,6 +105,9 @@ impl Services<'_> {
         let started = self.start_clock(command);
         let mut out = asker.outbox.take_end();
         let begin = out.len();
+        if asker.client.fetched.is_empty() {
+            asker.client.fetched_bytes = 0;
+        }
         self.keyspace.begin(std::mem::take(&mut asker.client.fetched));
         self.effects.clear();
         let protocol = asker.client.protocol;
@@ -125,6 +130,7 @@ impl Services<'_> {
             handled = self.keyspace.commit();
         }
         let seq = self.keyspace.shown();
+        self.turn_bytes += self.keyspace.looked_up_bytes();
         if !self.monitors.is_empty() && !matches!(handled, Err(Interrupt::Later)) {
             self.show_to_monitors(command, args, asker.client);
         }
@@ -143,7 +149,8 @@ impl Services<'_> {
                     let own = self.publish_effects(Some(asker.client));
                     out.extend_from_slice(&own);
                 }
-                asker.outbox.put_end(out, 0, self.durable);
+                // Of misses, of which it may have told, one may be due to a write.
+                asker.outbox.put_end(out, seq, self.durable);
                 return self.interrupted(interrupt, command, fetched, seq, asker);
             }
         };
@@ -256,7 +263,11 @@ impl Services<'_> {
             return Next::Later;
         }
         asker.client.fetched = fetched;
+        let mut keys = HashSet::new();
         for (key, read) in wanted {
+            if !keys.insert(key.clone()) {
+                continue;
+            }
             let job = Job::Fetch { connection: asker.client.id, key, read };
             if !self.workers.submit(job) {
                 // What is read meanwhile need not be read again.

@@ -11,7 +11,8 @@ use super::{Fetched, Found, Keyspace};
 impl Keyspace<'_> {
     /// Begins a command, with the reads that were done for it.
     pub(crate) fn begin(&mut self, fetched: Vec<Fetched>) {
-        self.fetched = fetched;
+        // Of two reads of a key the later one counts.
+        self.fetched = fetched.into_iter().map(|fetched| (fetched.key.clone(), fetched)).collect();
         self.shown = 0;
         self.found = 0;
         self.missed = 0;
@@ -81,14 +82,13 @@ impl Keyspace<'_> {
                 Ok(None)
             }
             Lookup::Deferred(read) => {
-                let done = self.fetched.iter().position(|fetched| {
-                    fetched.key == self.key && session.confirms(&fetched.read, &self.key)
-                });
-                let Some(done) = done else {
+                let fetched = self.fetched.get(&self.key);
+                let confirmed = fetched.filter(|done| session.confirms(&done.read, &self.key));
+                let Some(done) = confirmed else {
                     self.wanted.push((self.key.clone(), read));
                     return Err(Interrupt::Later);
                 };
-                match &self.fetched[done].result {
+                match &done.result {
                     Ok(Some(record)) => {
                         self.found += 1;
                         self.looked_up_bytes += record.value.len();
@@ -175,7 +175,12 @@ impl Keyspace<'_> {
 
     /// The reads that were done for the command so far.
     pub(crate) fn take_fetched(&mut self) -> Vec<Fetched> {
-        std::mem::take(&mut self.fetched)
+        std::mem::take(&mut self.fetched).into_values().collect()
+    }
+
+    /// Bytes of values that the command has looked at.
+    pub(crate) fn looked_up_bytes(&self) -> usize {
+        self.looked_up_bytes
     }
 
     /// The newest version that the command has seen or made: its reply waits for that.
@@ -198,7 +203,7 @@ impl Keyspace<'_> {
         (self.found, self.missed)
     }
 
-    /// Notes that a client watches a key, and what it has seen of it.
+    /// Notes that a client watches a key, and what it has seen of it; `None` if it did already.
     ///
     /// # Errors
     /// As [`Keyspace::lookup`].
@@ -207,12 +212,11 @@ impl Keyspace<'_> {
         client: ConnectionId,
         db: usize,
         key: &[u8],
-    ) -> Result<Watch, Interrupt> {
+    ) -> Result<Option<Watch>, Interrupt> {
         let found = self.lookup(db, key)?;
         let (existed, expires_ms) = (found.is_some(), found.and_then(|found| found.expires_ms()));
         let watch = Watch { key: (db, key.to_vec()), existed, expires_ms };
-        self.watches.add(client, &watch);
-        Ok(watch)
+        Ok(self.watches.add(client, &watch).then_some(watch))
     }
 
     /// Forgets what a client watches.

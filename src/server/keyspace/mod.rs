@@ -138,7 +138,8 @@ pub(crate) struct Keyspace<'e> {
     overlay: Option<Overlay>,
     /// Reads that the command cannot go on without.
     wanted: Vec<(Vec<u8>, TableRead)>,
-    fetched: Vec<Fetched>,
+    /// Reads that were done for the command, by their keys.
+    fetched: HashMap<Vec<u8>, Fetched>,
     /// The newest version that the command has seen.
     shown: Seq,
     found: u64,
@@ -185,7 +186,7 @@ impl<'e> Keyspace<'e> {
             swaps: Vec::new(),
             overlay: None,
             wanted: Vec::new(),
-            fetched: Vec::new(),
+            fetched: HashMap::new(),
             shown: 0,
             found: 0,
             missed: 0,

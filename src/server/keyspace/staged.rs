@@ -1,5 +1,7 @@
 //! The writing part of a command: what is staged, and how it takes effect as one batch or not at all.
 
+use std::collections::HashMap;
+
 use crate::engine::{Admission, Batch};
 
 use super::super::interrupt::{Fault, Interrupt};
@@ -218,6 +220,6 @@ impl Keyspace<'_> {
         }
         self.staged.clear();
         self.overlay = None;
-        self.fetched = Vec::new();
+        self.fetched = HashMap::new();
     }
 }

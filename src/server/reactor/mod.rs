@@ -36,6 +36,9 @@ mod watch;
 
 use stop::Stopping;
 
+/// Looks at the timers at least so often.
+const LONGEST_SLEEP: Duration = Duration::from_hours(1);
+
 /// Lists of connections that need something; see [`Flags`] for who is on which.
 #[derive(Default)]
 struct Lists {
@@ -181,7 +184,8 @@ impl<'e> Reactor<'e> {
         ];
         let next_ms = times.into_iter().flatten().min()?;
         // One more: the clock rounds down, and a timer must not be early and spin.
-        Some(Duration::from_millis(next_ms.saturating_sub(self.now_ms) + 1))
+        // And not too late either: the system takes 31 bits of milliseconds.
+        Some(Duration::from_millis(next_ms.saturating_sub(self.now_ms) + 1).min(LONGEST_SLEEP))
     }
 
     fn take_events(&mut self, events: &Events) {

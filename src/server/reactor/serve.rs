@@ -8,10 +8,11 @@ use super::super::acceptor::Accepted;
 use super::super::connection::{Flags, Turn};
 use super::super::dispatch::Asker;
 use super::super::keyspace::Fetched;
-use super::super::limits::{MAX_CONNECTIONS, MESSAGES_HARD_BYTES};
+use super::super::limits::{LOOKUP_BYTES, MAX_CONNECTIONS, MESSAGES_HARD_BYTES};
 use super::super::token::{ConnectionId, Source};
 use super::super::workers::Completion;
 use super::{Connection, Reactor, as_ms, enlist, find, recycle};
+use crate::engine::Error;
 use crate::parser::Protocol;
 
 impl Reactor<'_> {
@@ -120,8 +121,15 @@ impl Reactor<'_> {
     }
 
     /// A read that a command waits for is done; with the last of them it runs again.
-    fn take_fetched(&mut self, id: ConnectionId, fetched: Fetched) {
+    fn take_fetched(&mut self, id: ConnectionId, mut fetched: Fetched) {
         let Some(client) = self.services.clients.get_mut(id) else { return };
+        let value = fetched.result.as_ref().ok().and_then(Option::as_ref);
+        client.fetched_bytes += value.map_or(0, |record| record.value.len());
+        if client.fetched_bytes > LOOKUP_BYTES {
+            // It may not read so much; that it is told by its next run, without the memory.
+            let sentence = format!("the command reads more than {LOOKUP_BYTES} bytes of values");
+            fetched.result = Err(Error::InvalidOption(sentence));
+        }
         client.fetched.push(fetched);
         client.awaited = client.awaited.saturating_sub(1);
         if client.awaited > 0 {
@@ -152,6 +160,10 @@ impl Reactor<'_> {
     /// Puts messages into the outboxes of those that they are for, and closes whom CLIENT KILL names.
     pub(super) fn deliver_messages(&mut self) {
         let durable = self.services.durable;
+        if std::mem::take(&mut self.services.delivery_bytes) > self.client_buffers_bytes / 4 {
+            // So much at a time: look at once what of it is not taken.
+            self.next_watch_ms = self.now_ms;
+        }
         for message in std::mem::take(&mut self.services.deliveries) {
             let Some(connection) = find(&mut self.connections, message.to) else { continue };
             if connection.flags.has(Flags::CLOSING) {
@@ -159,8 +171,7 @@ impl Reactor<'_> {
             }
             connection.outbox.push_bytes(&message.bytes, message.seq, durable);
             connection.outbox.close_mark();
-            let is_full = connection.outbox.queued_bytes() > MESSAGES_HARD_BYTES;
-            if message.is_message && is_full {
+            if connection.outbox.queued_bytes() > MESSAGES_HARD_BYTES {
                 self.close_slow_reader(message.to);
             } else {
                 self.enlist_by_state(message.to);

@@ -1,9 +1,12 @@
 //! Redis's glob patterns, which KEYS, SCAN, PSUBSCRIBE and CONFIG GET match against bytes.
 //!
 //! `?` is any byte, `*` any number of them, `[a-z]` and `[^a-z]` one of a class, and `\` takes its
-//! special meaning from the byte behind it. Every item but the star matches exactly one byte, so it
-//! is enough to remember the last star: a match costs at most pattern times text, whatever the
-//! stars. Some corners are Redis's, and kept because clients see them:
+//! special meaning from the byte behind it. Every item but the star matches exactly one byte, so what
+//! stands between two stars is best found where it comes first, and what stands behind the last can
+//! be at one place only. Bytes that stand for themselves are searched for in linear time; where
+//! others are among them, a search costs text times item, which [`check`] bounds.
+//!
+//! Some corners are Redis's, and kept because clients see them:
 //!
 //! - only the empty pattern matches the empty text, even if the pattern is stars;
 //! - a class that is not closed ends with the pattern, and a backslash at the end is itself;
@@ -12,7 +15,31 @@
 //!   the other way round: `[a-\xe4]` is from -28 to 97;
 //! - without regard to case, a byte behind a backslash in a class still has its own.
 
-use memchr::memchr;
+use std::borrow::Cow;
+
+use memchr::memchr3;
+use memchr::memmem;
+
+/// The longest stretch between two stars that is not all bytes that stand for themselves.
+const MOST_BETWEEN_STARS: usize = 256;
+
+/// What is answered for a pattern that may take too long.
+const TOO_COMPLEX: &str = "ERR the pattern is too complex: at most 256 bytes with '?' or a class may stand between two '*'";
+
+/// Whether matching a pattern costs little more than reading it and the text.
+///
+/// # Errors
+/// What to answer if not.
+pub(crate) fn check(pattern: &[u8]) -> Result<(), &'static str> {
+    let Some((_, mut rest)) = split_at_star(pattern) else { return Ok(()) };
+    while let Some((between, behind)) = split_at_star(rest) {
+        if between.len() > MOST_BETWEEN_STARS && literal(between).is_none() {
+            return Err(TOO_COMPLEX);
+        }
+        rest = behind;
+    }
+    Ok(())
+}
 
 /// Whether `text` as a whole is what `pattern` describes; `nocase` takes ASCII letters for equal.
 pub(crate) fn matches(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
@@ -20,33 +47,89 @@ pub(crate) fn matches(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
         return pattern.is_empty();
     }
     let (mut rest, mut left) = (pattern, text);
-    // Behind the last star: the pattern, and the text at which it has been tried.
-    let mut retry: Option<(&[u8], &[u8])> = None;
+    // Up to the first star there is no choice.
+    while !matches!(rest, [] | [b'*', ..]) {
+        let Some((&byte, behind)) = left.split_first() else { return false };
+        let Some(rest_behind) = match_one(rest, byte, nocase) else { return false };
+        (rest, left) = (rest_behind, behind);
+    }
+    let Some((_, behind)) = rest.split_first() else { return left.is_empty() };
+    rest = behind;
+    while let Some((between, behind)) = split_at_star(rest) {
+        let Some(found) = behind_first(between, left, nocase) else { return false };
+        (rest, left) = (behind, found);
+    }
+    // What is behind the last star ends where the text ends.
+    let Some(start) = left.len().checked_sub(count_items(rest)) else { return false };
+    rest.is_empty() || is_prefix(rest, &left[start..], nocase).is_some()
+}
+
+/// What stands before the first star, and what behind it.
+fn split_at_star(pattern: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut rest = pattern;
     loop {
-        if let [b'*', behind @ ..] = rest {
-            rest = behind;
-            if rest.is_empty() {
-                return true;
-            }
-            left = next_start(rest, left, nocase);
-            retry = Some((rest, left));
-            continue;
-        }
-        let Some((&byte, behind)) = left.split_first() else {
-            // A later start would leave even less text.
-            return rest.is_empty();
-        };
-        if let Some(rest_behind) = match_one(rest, byte, nocase) {
-            (rest, left) = (rest_behind, behind);
-        } else {
-            let Some((pattern, tried)) = retry else {
-                return false;
-            };
-            let start = next_start(pattern, &tried[1..], nocase);
-            (rest, left) = (pattern, start);
-            retry = Some((pattern, start));
+        match rest {
+            [] => return None,
+            [b'*', behind @ ..] => return Some((&pattern[..pattern.len() - rest.len()], behind)),
+            _ => rest = behind_item(rest),
         }
     }
+}
+
+/// What comes behind the first item of a pattern, which is no star.
+fn behind_item(pattern: &[u8]) -> &[u8] {
+    match *pattern {
+        [] => &[],
+        [b'[', ref class @ ..] => match_class(class, 0, false).1,
+        [b'\\', _, ref behind @ ..] | [_, ref behind @ ..] => behind,
+    }
+}
+
+/// How many items a pattern without stars has.
+fn count_items(pattern: &[u8]) -> usize {
+    let (mut rest, mut count) = (pattern, 0);
+    while !rest.is_empty() {
+        rest = behind_item(rest);
+        count += 1;
+    }
+    count
+}
+
+/// The bytes that a pattern without stars stands for, if it stands for one text only.
+fn literal(pattern: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if memchr3(b'?', b'[', b'\\', pattern).is_none() {
+        return Some(Cow::Borrowed(pattern));
+    }
+    let mut bytes = Vec::with_capacity(pattern.len());
+    let mut rest = pattern;
+    loop {
+        match *rest {
+            [] => return Some(Cow::Owned(bytes)),
+            [b'?' | b'[', ..] => return None,
+            [b'\\', byte, ref behind @ ..] | [byte, ref behind @ ..] => {
+                bytes.push(byte);
+                rest = behind;
+            }
+        }
+    }
+}
+
+/// What of the text comes behind the first place that a pattern without stars matches.
+fn behind_first<'t>(pattern: &[u8], text: &'t [u8], nocase: bool) -> Option<&'t [u8]> {
+    if let Some(bytes) = literal(pattern).filter(|_| !nocase) {
+        return memmem::find(text, &bytes).map(|at| &text[at + bytes.len()..]);
+    }
+    (0..=text.len()).find_map(|at| is_prefix(pattern, &text[at..], nocase))
+}
+
+/// What of the text comes behind what a pattern without stars matches at its beginning.
+fn is_prefix<'t>(pattern: &[u8], text: &'t [u8], nocase: bool) -> Option<&'t [u8]> {
+    let (mut rest, mut left) = (pattern, text);
+    while !rest.is_empty() {
+        let (&byte, behind) = left.split_first()?;
+        (rest, left) = (match_one(rest, byte, nocase)?, behind);
+    }
+    Some(left)
 }
 
 /// The bytes with which every match begins, for a search that goes by ranges.
@@ -61,16 +144,6 @@ pub(crate) fn literal_prefix(pattern: &[u8]) -> Vec<u8> {
                 rest = behind;
             }
         }
-    }
-}
-
-/// Where in `text` a pattern may begin to match: what a byte that stands for itself rules out is
-/// skipped.
-fn next_start<'a>(pattern: &[u8], text: &'a [u8], nocase: bool) -> &'a [u8] {
-    match *pattern {
-        [b'*' | b'?' | b'[' | b'\\', ..] | [] => text,
-        _ if nocase => text,
-        [byte, ..] => memchr(byte, text).map_or(&[], |at| &text[at..]),
     }
 }
 
@@ -220,6 +293,27 @@ mod tests {
         assert!(!matches(&[b"a*".repeat(2_000), b"b".to_vec()].concat(), &text, false));
         assert!(!matches(&[b"?*".repeat(2_000), b"[b]".to_vec()].concat(), &text, true));
         assert!(matches(&b"*a".repeat(20_000), &text, false));
+    }
+
+    #[test]
+    fn long_stretches_between_stars_are_searched_for_in_linear_time() {
+        let text = vec![b'a'; 1 << 20];
+        let stretch = b"a".repeat(1 << 19);
+        let pattern = [b"*", &stretch[..], b"b*"].concat();
+        assert!(check(&pattern).is_ok() && !matches(&pattern, &text, false));
+        let escaped = [b"*", &stretch[..], b"\\b*"].concat();
+        assert!(check(&escaped).is_ok() && !matches(&escaped, &text, false));
+        let last = [b"*", &b"?".repeat(1 << 20)[..]].concat();
+        assert!(check(&last).is_ok() && matches(&last, &text, false));
+    }
+
+    #[test]
+    fn what_may_take_long_is_told() {
+        let between = |items: &[u8], count| [b"x*", &items.repeat(count)[..], b"*"].concat();
+        assert!(check(&between(b"?", 256)).is_ok() && check(&between(b"?", 257)).is_err());
+        assert!(check(&between(b"a", 10_000)).is_ok());
+        assert!(check(&[b"*[", &b"a".repeat(300)[..], b"]*"].concat()).is_err());
+        assert!(check(&[&b"?".repeat(300)[..], b"*"].concat()).is_ok());
     }
 
     #[test]

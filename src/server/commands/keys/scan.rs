@@ -31,8 +31,9 @@ const UNKNOWN_CURSOR: &str =
 struct Pattern(Option<Vec<u8>>);
 
 impl Pattern {
-    fn new(pattern: &[u8]) -> Self {
-        Pattern((pattern != b"*").then(|| pattern.to_vec()))
+    fn new(pattern: &[u8]) -> Result<Self, Fault> {
+        glob::check(pattern)?;
+        Ok(Pattern((pattern != b"*").then(|| pattern.to_vec())))
     }
 
     fn matches(&self, key: &[u8]) -> bool {
@@ -66,7 +67,7 @@ impl Options {
                     let count = integer::parse(operand).ok_or(NOT_AN_INTEGER)?;
                     options.count = u64::try_from(count).ok().filter(|&n| n > 0).ok_or(SYNTAX)?;
                 }
-                b"MATCH" => options.pattern = Pattern::new(operand),
+                b"MATCH" => options.pattern = Pattern::new(operand)?,
                 b"TYPE" => options.kind = Some(operand.to_vec()),
                 _ => return Err(SYNTAX.into()),
             }
@@ -168,7 +169,7 @@ impl Visitor for Part {
 }
 
 pub(super) fn keys(call: &mut Call) -> Handled {
-    let pattern = Pattern::new(call.args.at(0));
+    let pattern = Pattern::new(call.args.at(0))?;
     let range = pattern.range(call, b"");
     let protocol = call.reply.protocol();
     let all = All { pattern, keys: Elements::new(protocol) };

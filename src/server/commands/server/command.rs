@@ -6,10 +6,16 @@ use crate::parser::table::{Flags, all, find, find_subcommand, keys_of};
 use crate::parser::{Command, Encoder, OwnedArgs, Verb, resolve};
 
 use super::super::super::interrupt::SYNTAX;
+use super::super::super::limits::DESCRIBED_COMMANDS;
 use super::super::super::values::glob;
 use super::{Call, Handled};
 
 pub(super) fn handle(call: &mut Call) -> Handled {
+    let describes = matches!(call.command.verb, Verb::CommandDocs | Verb::CommandInfo);
+    if describes && call.args.len() > 1 + DESCRIBED_COMMANDS {
+        let line = format!("ERR at most {DESCRIBED_COMMANDS} commands are described at a time");
+        return Err(line.into());
+    }
     match call.command.verb {
         Verb::CommandCount => call.reply.count(all().count()),
         Verb::CommandDocs => docs(call),
@@ -184,6 +190,7 @@ fn list(call: &mut Call) -> Handled {
             everything().filter(belongs).map(Command::full_name).collect()
         }
         b"PATTERN" if is_filter => {
+            glob::check(value)?;
             let names = everything().map(Command::full_name);
             names.filter(|name| glob::matches(value, name.as_bytes(), true)).collect()
         }

@@ -177,7 +177,7 @@ fn parse_max_clients(value: &[u8]) -> Result<Change, String> {
 
 pub(super) fn handle(call: &mut Call) -> Handled {
     match call.command.verb {
-        Verb::ConfigGet => get(call),
+        Verb::ConfigGet => get(call)?,
         Verb::ConfigSet => {
             set(call)?;
             call.reply.ok();
@@ -191,8 +191,9 @@ pub(super) fn handle(call: &mut Call) -> Handled {
     Ok(())
 }
 
-fn get(call: &mut Call) {
+fn get(call: &mut Call) -> Result<(), Fault> {
     let patterns = call.args.from(1);
+    patterns.iter().try_for_each(glob::check)?;
     let is_pattern = |word: &[u8]| word.iter().any(|byte| b"[*?".contains(byte));
     let mut shown = Vec::new();
     for parameter in &PARAMETERS {
@@ -209,6 +210,7 @@ fn get(call: &mut Call) {
         call.reply.bulk(name);
         call.reply.bulk(value.as_bytes());
     }
+    Ok(())
 }
 
 fn failed(name: &str, why: &str) -> Fault {
