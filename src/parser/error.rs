@@ -91,13 +91,7 @@ fn write_arity(f: &mut fmt::Formatter<'_>, command: &Command, given: usize) -> f
         1 => f.write_str("1 argument")?,
         _ => write!(f, "{wanted} arguments")?,
     }
-    write!(f, ", not {given}: ")?;
-    if subcommand > 0 {
-        write!(f, "{} ", command.parent)?;
-    }
-    let arguments = command.line_arguments();
-    let gap = if arguments.is_empty() { "" } else { " " };
-    write!(f, "{}{gap}{arguments}", command.name)
+    write!(f, ", not {given}: {}", command.line_usage())
 }
 
 /// Why the words of a RESP request name no command.

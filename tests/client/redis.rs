@@ -1,16 +1,13 @@
 //! The RESP mode against Redis itself, and beside redis-cli; skipped, with a note, where they are not
 //! installed.
 
-use std::io::ErrorKind;
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use super::program::{assert_ran, pipe, run};
 
-/// How long Redis may take to listen.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// The version whose formats are the reference.
 const REFERENCE: &str = "redis-cli 7.0.";
 
@@ -34,24 +31,21 @@ impl Redis {
         let mut command = Command::new("redis-server");
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
         command.args(["--appendonly", "no", "--enable-debug-command", "yes", "--dir"]);
-        command.arg(data.path()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = match command.spawn() {
+        command.arg(data.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {
                 eprintln!("skipped: redis-server cannot be started: {error}");
                 return Err(error.kind());
             }
         };
-        let mut redis = Redis { child, port, _data: data };
-        let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if redis.child.try_wait().unwrap().is_some() {
-                return Ok(None);
-            }
-            assert!(start.elapsed() < PATIENCE, "redis-server does not listen");
-            thread::sleep(Duration::from_millis(10));
-        }
-        Ok(Some(redis))
+        // Its own word counts: whoever tries to connect to a port that nobody has may reach itself.
+        let mut log = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let is_ready = log.any(|line| line.contains("Ready to accept connections"));
+        // It must never wait for a reader.
+        thread::spawn(move || log.for_each(drop));
+        let redis = Redis { child, port, _data: data };
+        Ok(is_ready.then_some(redis))
     }
 
     fn client(&self, arguments: &[&str]) -> Output {

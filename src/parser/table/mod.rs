@@ -207,6 +207,12 @@ impl Command {
         if self.rest_of_line { "key value" } else { self.arguments }
     }
 
+    /// How it is written in the text protocol.
+    pub fn line_usage(&self) -> String {
+        let words = [self.parent, self.name, self.line_arguments()];
+        words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    }
+
     /// Whether a request may have `argc` words, the name (and the subcommand's) included.
     pub const fn accepts(&self, argc: usize) -> bool {
         let arity = self.arity.unsigned_abs() as usize;

@@ -26,7 +26,8 @@ pub(super) fn handle(call: &mut Call) -> Handled {
         }
         Verb::Prefix => list(call, &KeyRange::prefix(call.args.at(0)), call.args.from(1)),
         _ => {
-            let text = help(call.args.get(0)).map_err(|sentence| format!("ERR {sentence}"))?;
+            let text = help(call.args, call.client.protocol)
+                .map_err(|sentence| format!("ERR {sentence}"))?;
             call.reply.verbatim(&text);
             Ok(())
         }

@@ -13,7 +13,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::engine::{Durability, Stats as EngineStats};
-use crate::parser::table::{COMMANDS, find};
+use crate::parser::table::{COMMANDS, find, find_subcommand};
+use crate::parser::{Args, Command, Protocol};
 
 use super::dispatch::Services;
 
@@ -159,18 +160,27 @@ pub(crate) fn no_such_section() -> String {
     format!("ERR no such section: INFO knows {titles} and all")
 }
 
-/// HELP's text: all commands, or the one named.
+/// HELP's text: all commands, or the command or subcommand named, as they are used in `protocol`.
 ///
 /// # Errors
 /// A sentence, if there is no such command.
-pub(crate) fn help(name: Option<&[u8]>) -> Result<String, &'static str> {
-    let Some(name) = name else {
-        let lines =
-            COMMANDS.iter().map(|command| format!("{:<16} {}", command.usage(), command.summary));
-        return Ok(lines.collect::<Vec<_>>().join("\n"));
+pub(crate) fn help(words: Args<'_>, protocol: Protocol) -> Result<String, &'static str> {
+    let usage = |command: &Command| match protocol {
+        Protocol::Text => command.line_usage(),
+        Protocol::Resp2 | Protocol::Resp3 => command.usage(),
     };
-    let command = find(name).ok_or("no such command: HELP lists them all")?;
-    Ok(format!("{}\n{}", command.usage(), command.summary))
+    let line = |command: &Command| format!("{:<16} {}", usage(command), command.summary);
+    let Some(name) = words.get(0) else {
+        return Ok(COMMANDS.iter().map(line).collect::<Vec<_>>().join("\n"));
+    };
+    let unknown = "no such command: HELP lists them all";
+    let mut command = find(name).ok_or(unknown)?;
+    if let Some(name) = words.get(1) {
+        command = find_subcommand(command, name).ok_or(unknown)?;
+    }
+    let mut lines = vec![usage(command), command.summary.to_owned()];
+    lines.extend(command.subcommands.iter().map(line));
+    Ok(lines.join("\n"))
 }
 
 #[cfg(test)]
@@ -182,6 +192,7 @@ mod tests {
     use super::*;
     use crate::engine::storage::sim::SimStorage;
     use crate::engine::{Engine, Environment, Options, SystemClock};
+    use crate::parser::OwnedArgs;
 
     fn text(names: &[&str]) -> String {
         let environment = Environment {
@@ -262,10 +273,18 @@ mod tests {
 
     #[test]
     fn help_lists_every_command() {
-        let all = help(None).unwrap();
-        assert_eq!(all.lines().count(), COMMANDS.len());
-        assert!(COMMANDS.iter().all(|command| all.contains(command.summary)));
-        assert_eq!(help(Some(b"get")).unwrap().lines().next(), Some("GET key"));
-        assert!(help(Some(b"fly")).is_err());
+        let help = |words: &[&str], protocol| {
+            let words = OwnedArgs::copy(words.iter().map(|word| word.as_bytes()));
+            help(words.args(), protocol)
+        };
+        let all = help(&[], Protocol::Text).unwrap();
+        assert!(COMMANDS.iter().all(|command| all.contains(&command.line_usage())));
+        let set = help(&["set"], Protocol::Text).unwrap();
+        assert_eq!(set.lines().next(), Some("SET key value"), "text leaves no room for options");
+        assert!(help(&["set"], Protocol::Resp3).unwrap().starts_with("SET key value [NX"));
+        assert!(help(&["client", "id"], Protocol::Text).unwrap().starts_with("CLIENT ID"));
+        assert!(help(&["client"], Protocol::Text).unwrap().contains("CLIENT KILL"));
+        assert!(help(&["fly"], Protocol::Text).is_err());
+        assert!(help(&["client", "fly"], Protocol::Text).is_err());
     }
 }
