@@ -18,6 +18,8 @@ pub(super) fn handle(call: &mut Call) -> Handled {
             Ok(())
         }
         Verb::Quit => {
+            // The socket may stay for a while, until its end is read; messages are not for it any more.
+            forget_subscriptions(call.client, &mut call.services.pubsub);
             call.next = Next::Close;
             call.reply.ok();
             Ok(())
