@@ -3,12 +3,16 @@
 //! Three layers that know as little of each other as they can: [`engine`] keeps the data and is a
 //! library of its own; [`parser`] turns bytes into commands and replies into bytes and does no I/O;
 //! [`server`] owns the sockets and is the only place where the two meet. [`client`] is the blocking
-//! side of the text protocol, for the bundled client and the load tester.
+//! side of the text protocol, for the bundled client and the load tester. `campaign`, a feature, tries
+//! to make the database lose something.
 //! `tests/tidy.rs` keeps the directions.
 
+#[cfg(feature = "campaign")]
+pub mod campaign;
 pub mod client;
 pub mod engine;
 pub mod parser;
+mod planted;
 pub mod server;
 
 /// Compiles the examples of the README.

@@ -100,7 +100,7 @@ const BORDERS: &[Border] = &[
     Border { from: &["engine::pacing"], crosses: |to| within(to, CLOCKS) },
     Border {
         from: &["engine", "server", "client", "parser"],
-        crosses: |to| within(to, &["engine::internals"]),
+        crosses: |to| within(to, &["engine::internals", "campaign"]),
     },
     Border {
         from: &["engine::storage"],

@@ -26,11 +26,13 @@ use self::state::{InodeId, State};
 use super::{File, Storage};
 
 mod faults;
+mod random;
 mod state;
 #[cfg(test)]
 mod tests;
 
 pub use self::faults::{FaultKind, Times};
+pub use self::random::Random;
 
 /// What survives a power cut of the bytes and names that were not synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

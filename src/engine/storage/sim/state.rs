@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use super::Survival;
 use super::faults::{FaultKind, Faults};
+use super::random::Random;
 
 /// The unit that a device writes as a whole, in bytes.
 pub(super) const SECTOR_BYTES: usize = 512;
@@ -391,28 +392,5 @@ impl State {
             }
         }
         names
-    }
-}
-
-/// The splitmix generator (Steele, Lea, Flood 2014): small, seeded, good enough for tests.
-#[derive(Debug, Clone)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `bound`, 0 if that is 0. The bias is far below what a test can see.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next().checked_rem(bound).unwrap_or(0)
-    }
-
-    fn coin(&mut self) -> bool {
-        self.next() & 1 == 1
     }
 }

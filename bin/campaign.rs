@@ -1,0 +1,7 @@
+//! The fault campaign; see `chronos::campaign`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chronos::campaign::main()
+}

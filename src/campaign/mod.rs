@@ -1,0 +1,84 @@
+//! The fault campaign: everything that can happen to a database, done to it, and every answer judged.
+//!
+//! `options` → here (what parts there are, how the time is shared out) → `driver` (runs the cases of
+//! one part on some threads, watches over them) → the parts. `tally` counts what was done.
+//!
+//! A part is a set of cases, each a function of its seed as far as the part can make it one, so that
+//! a failure is repeated by `--part NAME --seed SEED --cases 1`. A part that enumerates has a number
+//! of cases that make a complete pass, and goes over them in a scattered order: a short run is a
+//! sample of all. A campaign must never count what it did not check, nor go on after a loss.
+
+mod driver;
+mod options;
+mod server;
+mod tally;
+mod workload;
+mod world;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser as _;
+
+pub(crate) use self::driver::{Campaign, Case, Part};
+pub(crate) use self::tally::Count;
+
+use self::options::Options;
+use self::server::Server;
+use self::tally::Tally;
+
+/// The parts, in the order in which they run.
+const PARTS: &[&dyn Part] = &[];
+
+/// Runs the campaign with the process's arguments and streams.
+pub fn main() -> ExitCode {
+    let options = Options::parse();
+    let mut out = io::stdout();
+    let outcome = match chosen(&options) {
+        Ok(parts) => run(&options, &parts),
+        Err(sentence) => Err(sentence),
+    };
+    let (line, code) = match outcome {
+        Ok(line) => (line, ExitCode::SUCCESS),
+        Err(line) => (line, ExitCode::FAILURE),
+    };
+    // Nobody may be reading; the exit code says the same.
+    let _ = writeln!(out, "{line}");
+    code
+}
+
+/// The parts that were asked for, or all.
+fn chosen(options: &Options) -> Result<Vec<&'static dyn Part>, String> {
+    let names = &options.part;
+    if let Some(unknown) = names.iter().find(|name| PARTS.iter().all(|p| p.name() != **name)) {
+        let known: Vec<&str> = PARTS.iter().map(|part| part.name()).collect();
+        return Err(format!("there is no part {unknown}: there are {}", known.join(", ")));
+    }
+    let is_chosen =
+        |part: &&&dyn Part| names.is_empty() || names.iter().any(|name| name == part.name());
+    Ok(PARTS.iter().filter(is_chosen).copied().collect())
+}
+
+/// Runs the parts one after the other, each for its share of what time is left; the last line.
+fn run(options: &Options, parts: &[&'static dyn Part]) -> Result<String, String> {
+    let seed = options.seed.unwrap_or_else(random_seed);
+    let begun = Instant::now();
+    let end = begun + Duration::from_secs(options.seconds);
+    let campaign =
+        Campaign { tally: Tally::default(), server: Server::new(options.server.clone()) };
+    driver::announce(&format!("seed {seed}, {} s for {} parts", options.seconds, parts.len()));
+    for (at, part) in parts.iter().enumerate() {
+        let shares: u32 = parts[at..].iter().map(|part| part.share()).sum();
+        let left = end.saturating_duration_since(Instant::now());
+        let time = left * part.share() / shares.max(1);
+        driver::run(*part, &campaign, seed, time, options)?;
+    }
+    Ok(format!("{}, lost 0 in {} s, seed {seed}", campaign.tally, begun.elapsed().as_secs()))
+}
+
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    // Short enough to be typed.
+    RandomState::new().hash_one("seed") >> 40
+}
