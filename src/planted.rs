@@ -8,8 +8,58 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "planted", derive(clap::ValueEnum))]
 pub(crate) enum Bug {
-    /// A new file's name is not made durable before the manifest names it.
+    /// A new table's name is not made durable before the manifest names it.
     SkipDirectorySync,
+    /// A table is installed without having been synced.
+    InstallBeforeSync,
+    /// A manifest edit is acted on without having been synced.
+    SkipManifestSync,
+    /// `CURRENT` is replaced by a file that has not been synced.
+    RenameBeforeSync,
+    /// Log segments are recycled before the edit that makes them needless.
+    RecycleBeforeEdit,
+    /// A log segment is ended without a sync, and the next one begun.
+    SkipSegmentSync,
+    /// A write is acknowledged once it was written, not once it was synced.
+    AcknowledgeBeforeSync,
+    /// A write is acknowledged before it is written to the log.
+    AcknowledgeBeforeWrite,
+    /// The engine shows versions that are not durable yet.
+    ShowBeforeSync,
+    /// The server lets replies go that wait for the commit frontier.
+    ReleaseReplyEarly,
+    /// A failed sync of the log is tried again, and its success believed.
+    RetryFailedSync,
+    /// A log write that fails for want of room counts as done.
+    IgnoreFullDisk,
+    /// Each use of a log segment has the same epoch, and its number is in no checksum.
+    ReuseEpoch,
+    /// Ids of files that a crash left behind are given out again.
+    ReuseFileId,
+    /// Recovery leaves out the last group of each log segment.
+    DropLastGroup,
+    /// Damage in the middle of the log is taken for a torn end.
+    DamageIsTorn,
+    /// Blocks of tables are used without looking at their checksums.
+    SkipBlockChecksum,
+    /// A block's checksum does not say where the block belongs.
+    UnseededChecksum,
+    /// A table's filter leaves out one of its keys.
+    FilterForgets,
+    /// Merges drop tombstones while older versions lie below.
+    DropTombstonesEarly,
+    /// What has expired is dropped and not turned into a tombstone.
+    UncoverExpired,
+    /// A flush leaves the range deletes of its memtable behind.
+    ForgetRangeDeletes,
+    /// Flushes and merges do not spare what snapshots see.
+    ForgetSnapshots,
+    /// A lookup of a snapshot shows the newest version.
+    ReadPastSnapshot,
+    /// A conditional write is made whatever is there.
+    IgnoreExpectation,
+    /// A RESP string counts as complete without the CR LF behind it.
+    SplitBulk,
 }
 
 /// Whether this process runs with that bug.
@@ -28,7 +78,6 @@ pub(crate) fn is_planted(bug: Bug) -> bool {
 
 /// Whether this process runs with that bug.
 #[cfg(not(feature = "planted"))]
-#[expect(dead_code, reason = "no bug has a place yet")]
 pub(crate) const fn is_planted(_bug: Bug) -> bool {
     false
 }

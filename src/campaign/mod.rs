@@ -10,6 +10,8 @@
 
 mod driver;
 mod options;
+#[cfg(feature = "planted")]
+mod planted;
 mod server;
 mod tally;
 mod workload;
@@ -35,10 +37,7 @@ const PARTS: &[&dyn Part] = &[];
 pub fn main() -> ExitCode {
     let options = Options::parse();
     let mut out = io::stdout();
-    let outcome = match chosen(&options) {
-        Ok(parts) => run(&options, &parts),
-        Err(sentence) => Err(sentence),
-    };
+    let outcome = run_all(&options);
     let (line, code) = match outcome {
         Ok(line) => (line, ExitCode::SUCCESS),
         Err(line) => (line, ExitCode::FAILURE),
@@ -46,6 +45,15 @@ pub fn main() -> ExitCode {
     // Nobody may be reading; the exit code says the same.
     let _ = writeln!(out, "{line}");
     code
+}
+
+fn run_all(options: &Options) -> Result<String, String> {
+    let parts = chosen(options)?;
+    #[cfg(feature = "planted")]
+    if let Some(name) = &options.planted {
+        return planted::run(options, name);
+    }
+    run(options, &parts)
 }
 
 /// The parts that were asked for, or all.

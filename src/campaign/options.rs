@@ -20,6 +20,10 @@ pub(super) struct Options {
     /// Stop each part after this many cases
     #[arg(long)]
     pub(super) cases: Option<u64>,
+    /// Show that this planted bug, or all of them, is found: each part gets the time for each
+    #[cfg(feature = "planted")]
+    #[arg(long, value_name = "BUG")]
+    pub(super) planted: Option<String>,
     /// Cases that run at once; the parts choose if it is not given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) threads: Option<u16>,

@@ -21,6 +21,7 @@ use super::key::Seq;
 use super::options::{Clock, Durability};
 use super::sync::{Signal, lock, wait, wait_for};
 use super::wal::{Spare, Wal};
+use crate::planted::{Bug, is_planted};
 
 /// A group buffer keeps this much memory between uses.
 const BUFFER_KEEP_BYTES: usize = 2 * GROUP_SOFT_LIMIT_BYTES;
@@ -235,6 +236,9 @@ impl Commit {
     /// # Errors
     /// As [`Commit::wait_durable`].
     pub(crate) fn wait_to_show(&self, seq: Seq, in_place: bool) -> Result<()> {
+        if is_planted(Bug::ShowBeforeSync) {
+            return Ok(());
+        }
         self.wait_durable(seq.min(self.promised.load(Ordering::Acquire)), in_place)
     }
 
@@ -425,11 +429,17 @@ impl Commit {
             Err(cause) => return self.fail(cause),
         };
         let now = self.clock.now_ms();
+        if is_planted(Bug::AcknowledgeBeforeWrite) {
+            self.publish(taken.last_seq, now);
+        }
         let outcome = self.write(wal, &mut taken, now);
         taken.buffer.clear(BUFFER_KEEP_BYTES);
         lock(&self.queue).spare_buffer = taken.buffer;
         match outcome {
             Ok(()) => self.publish(taken.last_seq, now),
+            Err(cause) if is_planted(Bug::IgnoreFullDisk) && cause.is_no_space() => {
+                self.publish(taken.last_seq, now);
+            }
             Err(cause) => self.fail(cause),
         }
     }
@@ -447,7 +457,7 @@ impl Commit {
             Durability::EverySecond => since_sync >= SYNC_AFTER_MS,
             Durability::Os => false,
         };
-        if sync_now {
+        if sync_now && !is_planted(Bug::AcknowledgeBeforeSync) {
             wal.sync()?;
             self.last_sync_ms.store(now, Ordering::Relaxed);
         }

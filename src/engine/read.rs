@@ -14,6 +14,7 @@ use super::memtable::Found;
 use super::sync::read;
 use super::table::{self, Read, ReadMode, Value};
 use super::version::Version;
+use crate::planted::{Bug, is_planted};
 
 /// A key's value, and what else is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +75,7 @@ impl Inner {
     /// What a reader at `snapshot` sees at `key`.
     pub(crate) fn get(&self, key: &[u8], snapshot: Seq) -> Result<Option<Record<'static>>> {
         self.counters.gets.add(1);
+        let snapshot = if is_planted(Bug::ReadPastSnapshot) { Seq::MAX } else { snapshot };
         let at = snapshot.min(self.readable_seq());
         let memory = read(&self.memory);
         if let Some(found) = memory.get(key, at) {

@@ -16,6 +16,7 @@ use super::journal::format::{BLOCK_BYTES, GROUP_HEADER_BYTES, group_bytes};
 use super::journal::{GroupBuffer, GroupKind, Header, JournalWriter};
 use super::key::{EXPIRY_BYTES, Kind, MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq};
 use super::storage::{File, Storage};
+use crate::planted::{Bug, is_planted};
 
 /// Behind each group there is room for the end of the segment.
 const END_BYTES: usize = BLOCK_BYTES;
@@ -206,8 +207,11 @@ impl Wal {
     pub(crate) fn rotate(&mut self, spare: Spare, next_seq: Seq, time_ms: u64) -> Result<()> {
         let mut end = GroupBuffer::end(spare.id);
         self.journal.append(GroupKind::End, next_seq, time_ms, &mut end)?;
-        self.journal.sync()?;
-        let header = self.journal.successor(spare.id, (self.random)(), next_seq);
+        if !is_planted(Bug::SkipSegmentSync) {
+            self.journal.sync()?;
+        }
+        let epoch = if is_planted(Bug::ReuseEpoch) { 0 } else { (self.random)() };
+        let header = self.journal.successor(spare.id, epoch, next_seq);
         self.id = spare.id;
         self.journal = start_segment(spare, &header)?;
         Ok(())

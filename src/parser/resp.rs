@@ -12,6 +12,7 @@ use super::detect::is_http;
 use super::error::ProtocolError;
 use super::inline;
 use super::request::{Item, OwnedArgs, Span, Words};
+use crate::planted::{Bug, is_planted};
 
 /// The longest line that stands for a length or an inline command, in bytes.
 const MAX_LINE_BYTES: usize = 64 << 10;
@@ -181,7 +182,8 @@ fn bulk(bytes: &[u8], at: usize, limits: &Limits) -> Step<Span> {
             Step::Broken(ProtocolError::StrangerBulk)
         }
         Some(count) if count <= limits.bulk_bytes => {
-            if bytes.len() - start < count + 2 {
+            let tail = if is_planted(Bug::SplitBulk) { 0 } else { 2 };
+            if bytes.len() - start < count + tail {
                 return Step::Partial;
             }
             Step::Done(Span::new(start, start + count))

@@ -12,6 +12,7 @@ use super::super::memtable::Memtable;
 use super::super::sync::{lock, read, write};
 use super::super::version::{TableRef, VersionEdit};
 use super::super::wal;
+use crate::planted::{Bug, is_planted};
 
 impl Inner {
     /// Prepares a segment and flushes a memtable; false if neither is called for.
@@ -64,12 +65,19 @@ impl Inner {
         let first_segment = self.commit.oldest_needed(last_seq);
         let edit = VersionEdit {
             added: tables.iter().map(|table| (0, table.meta().clone())).collect(),
-            deleted_ranges: memtable.ranges().iter().cloned().collect(),
+            deleted_ranges: if is_planted(Bug::ForgetRangeDeletes) {
+                Vec::new()
+            } else {
+                memtable.ranges().iter().cloned().collect()
+            },
             flushed_seq: Some(last_seq),
             first_segment: Some(first_segment),
             ..VersionEdit::default()
         };
         drop(memtable);
+        if is_planted(Bug::RecycleBeforeEdit) {
+            self.retire_segments(first_segment)?;
+        }
         self.install(&edit, &tables)?;
         self.note_flush(&tables, started);
         self.retire_segments(first_segment)?;

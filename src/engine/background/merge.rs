@@ -18,6 +18,7 @@ use super::super::range::KeyRange;
 use super::super::sync::{lock, read};
 use super::super::version::shape::Levels;
 use super::super::version::{TableRef, Version, VersionEdit};
+use crate::planted::{Bug, is_planted};
 
 /// Without a flush for this long, what is left in upper levels is merged down too.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
@@ -155,7 +156,7 @@ impl Inner {
             snapshots: moment.snapshots.clone(),
             ranges: Arc::clone(version.ranges()),
             now_ms: moment.now_ms,
-            drop_tombstones: plan.drop_tombstones,
+            drop_tombstones: plan.drop_tombstones || is_planted(Bug::DropTombstonesEarly),
         };
         let purged_seq = retention.purged_seq(version.flushed_seq());
         let mut entries = VisibleIter::new(merged, retention);

@@ -12,6 +12,7 @@ use super::{Entry, EntryIter};
 use crate::engine::error::Result;
 use crate::engine::key::{Kind, Seq, live};
 use crate::engine::ranges::RangeDeletes;
+use crate::planted::{Bug, is_planted};
 
 /// What decides about the versions that stay.
 #[derive(Debug, Clone, Default)]
@@ -80,6 +81,9 @@ impl<I: EntryIter> VisibleIter<I> {
         }
         let is_gone = self.retention.is_gone(entry);
         self.expired = is_gone && entry.kind == Kind::Expiring;
+        if is_planted(Bug::UncoverExpired) && self.expired {
+            return false;
+        }
         !(is_gone && stripe == 0 && self.retention.drop_tombstones)
     }
 }

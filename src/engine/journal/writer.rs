@@ -11,6 +11,7 @@ use super::format::{
 use crate::engine::error::{Error, Result};
 use crate::engine::key::Seq;
 use crate::engine::storage::File;
+use crate::planted::{Bug, is_planted};
 
 /// A group's payload with room for its header in front, so that a group is one write.
 #[derive(Debug)]
@@ -129,7 +130,11 @@ impl JournalWriter {
 
     /// Makes everything appended durable.
     pub(crate) fn sync(&mut self) -> Result<()> {
-        self.file.sync().map_err(|e| Error::io("sync", &self.name, e))?;
+        let mut synced = self.file.sync();
+        if synced.is_err() && is_planted(Bug::RetryFailedSync) {
+            synced = self.file.sync();
+        }
+        synced.map_err(|e| Error::io("sync", &self.name, e))?;
         self.synced_group = self.next_group - 1;
         Ok(())
     }

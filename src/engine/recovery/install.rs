@@ -20,6 +20,7 @@ use crate::engine::table::Tables;
 use crate::engine::version::set::{Snapshot, VersionSet};
 use crate::engine::version::{TableRef, Version};
 use crate::engine::wal::{self, Spare, Wal};
+use crate::planted::{Bug, is_planted};
 
 /// Makes `found` the current state.
 pub(super) fn install(
@@ -35,7 +36,8 @@ pub(super) fn install(
     }
     remove_orphans(storage, directory, &found.snapshot);
     keep_torn_tail(storage, &found)?;
-    let mut ids = Ids(found.snapshot.next_file_id.max(directory.free_id()));
+    let free_id = if is_planted(Bug::ReuseFileId) { 1 } else { directory.free_id() };
+    let mut ids = Ids(found.snapshot.next_file_id.max(free_id));
     let wal = start_log(environment, options, directory, &found, &mut ids)?;
     let target = Target { tables, compression: options.compression_of(0), purged_seq: 0 };
     let flushed = flush(target, &mut found, &mut ids)?;
@@ -95,7 +97,7 @@ fn start_log(
         None => wal::create_segment(storage, ids.next_file_id(), bytes)?,
     };
     let id = spare.id;
-    let epoch = (environment.random)();
+    let epoch = if is_planted(Bug::ReuseEpoch) { 0 } else { (environment.random)() };
     let header = match unused.filter(|header| header.id == id) {
         Some(header) => Header { epoch, ..header.clone() },
         None => Header {

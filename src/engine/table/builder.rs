@@ -19,6 +19,7 @@ use crate::engine::filename;
 use crate::engine::iter::Entry;
 use crate::engine::key::{Kind, Seq, compare_entries, split_expiry};
 use crate::engine::storage::{File, Storage};
+use crate::planted::{Bug, is_planted};
 
 /// The size that an index block does not exceed, in bytes, unless it holds a single larger entry.
 const INDEX_BLOCK_BYTES: usize = 4 << 10;
@@ -109,7 +110,9 @@ impl TableBuilder {
         let top_index = self.sink.write_block(top_index)?;
         let footer = Footer { top_index, filter, properties, id: self.sink.id };
         self.sink.append(&footer.encode())?;
-        self.sink.sync()?;
+        if !is_planted(Bug::InstallBeforeSync) {
+            self.sink.sync()?;
+        }
         let (entries, tombstones) = (self.properties.entry_count, self.properties.tombstone_count);
         let reclaim_ms = self.expiries.reclaim_ms(entries, tombstones);
         Ok(TableMeta { reclaim_ms, ..self.properties.into_meta(&self.sink) })

@@ -10,6 +10,8 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::planted::{Bug, is_planted};
+
 use super::format::Decoded;
 
 /// Bits of filter for each key.
@@ -74,7 +76,9 @@ pub(super) struct FilterBuilder {
 impl FilterBuilder {
     /// Adds a key; each once, or the filter gets larger than it need be.
     pub(super) fn add(&mut self, key: &[u8]) {
-        self.hashes.push(xxh3_64(key));
+        if !(is_planted(Bug::FilterForgets) && self.hashes.len() == 3) {
+            self.hashes.push(xxh3_64(key));
+        }
     }
 
     /// The filter as a block's bytes.

@@ -10,6 +10,7 @@ use crate::engine::coding::{Reader, get_u32, get_u64, get_varint, put_bytes, put
 use crate::engine::error::{Error, Result};
 use crate::engine::iter::Entry;
 use crate::engine::key::{Kind, Seq};
+use crate::planted::{Bug, is_planted};
 
 /// The last eight bytes of every table.
 pub(super) const MAGIC: [u8; 8] = *b"CHRNTABL";
@@ -75,7 +76,9 @@ pub(super) fn check_block(stored: &[u8], id: u64, offset: u64) -> Decoded<(Compr
     let Some((checked, checksum)) = stored.split_last_chunk::<4>() else {
         return Err("the block is too short for its trailer");
     };
-    if block_checksum(checked, id, offset) != u32::from_le_bytes(*checksum) {
+    if !is_planted(Bug::SkipBlockChecksum)
+        && block_checksum(checked, id, offset) != u32::from_le_bytes(*checksum)
+    {
         return Err("the block's checksum does not match");
     }
     checked
@@ -87,6 +90,7 @@ pub(super) fn check_block(stored: &[u8], id: u64, offset: u64) -> Decoded<(Compr
 /// The seed tells a block of another file or offset from the one that belongs here.
 fn block_checksum(checked: &[u8], id: u64, offset: u64) -> u32 {
     let mut seed = [0; 16];
+    let (id, offset) = if is_planted(Bug::UnseededChecksum) { (0, 0) } else { (id, offset) };
     seed[..8].copy_from_slice(&id.to_le_bytes());
     seed[8..].copy_from_slice(&offset.to_le_bytes());
     masked(crc32c_append(crc32c(&seed), checked))

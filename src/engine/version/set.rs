@@ -20,6 +20,7 @@ use crate::engine::options::Environment;
 use crate::engine::ranges::RangeDelete;
 use crate::engine::storage::Storage;
 use crate::engine::table::TableMeta;
+use crate::planted::{Bug, is_planted};
 
 /// A manifest longer than this is replaced by a snapshot.
 const LONG_MANIFEST_BYTES: u64 = 4 << 20;
@@ -196,6 +197,11 @@ impl VersionSet {
         let mut buffer = GroupBuffer::new();
         buffer.push(|out| edit.encode(out));
         manifest.append(GroupKind::Data, self.edits + 1, now, &mut buffer)?;
+        if is_planted(Bug::SkipManifestSync) {
+            self.edits += 1;
+            self.manifest = Some(manifest);
+            return Ok(());
+        }
         manifest.sync()?;
         self.edits += 1;
         manifest.append(GroupKind::Seal, self.edits + 1, now, &mut GroupBuffer::new())?;
@@ -252,7 +258,9 @@ fn set_current(storage: &dyn Storage, id: u64) -> Result<()> {
         storage.sync_dir()?;
         let file = storage.create(&temporary)?;
         file.write_all_at(current_line(id).as_bytes(), 0)?;
-        file.sync()?;
+        if !is_planted(Bug::RenameBeforeSync) {
+            file.sync()?;
+        }
         storage.rename(&temporary, CURRENT)?;
         storage.sync_dir()
     };
