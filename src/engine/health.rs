@@ -124,10 +124,6 @@ impl Faults {
         let (Error::Corrupt { file, .. } | Error::Io { op: "read", file, .. }) = cause else {
             return false;
         };
-        // A file that cannot be opened for want of descriptors is whole.
-        if cause.is_out_of_descriptors() {
-            return false;
-        }
         self.any_damage.store(true, Ordering::Release);
         lock(&self.inner).damaged.insert(file.clone(), cause.clone()).is_none()
     }
