@@ -57,6 +57,11 @@ pub(crate) trait Part: Sync {
         Duration::from_mins(5)
     }
 
+    /// What is worth knowing about what was done so far, beyond the counts.
+    fn remarks(&self) -> Option<String> {
+        None
+    }
+
     /// Runs one case; tells what was lost.
     fn run(&self, case: &Case<'_>) -> Result<(), String>;
 }
@@ -182,6 +187,9 @@ pub(super) fn run(
     }
     let seconds = begun.elapsed().as_secs();
     announce(&format!("{name}: {} in {seconds} s; so far {}", cases.progress(), campaign.tally));
+    if let Some(remarks) = part.remarks() {
+        announce(&format!("{name}: {remarks}"));
+    }
     Ok(())
 }
 

@@ -9,11 +9,14 @@
 //! sample of all. A campaign must never count what it did not check, nor go on after a loss.
 
 mod driver;
+mod kills;
 mod options;
 #[cfg(feature = "planted")]
 mod planted;
+mod process;
 mod server;
 mod tally;
+mod wire;
 mod workload;
 mod world;
 
@@ -31,7 +34,7 @@ use self::server::Server;
 use self::tally::Tally;
 
 /// The parts, in the order in which they run.
-const PARTS: &[&dyn Part] = &[];
+const PARTS: &[&dyn Part] = &[&kills::Kills];
 
 /// Runs the campaign with the process's arguments and streams.
 pub fn main() -> ExitCode {

@@ -54,7 +54,7 @@ pub struct Config {
     pub durability: DurabilityArg,
 
     /// Memory for recent writes and cached blocks, half each, in bytes; suffixes k, m, g (or KiB,
-    /// MiB, GiB) multiply by 1024. At least 8m. Log segments are a quarter of it, at most 48 MiB;
+    /// MiB, GiB) multiply by 1024. At least 1m. Log segments are a quarter of it, at most 48 MiB;
     /// with less than 136m a value must be shorter than such a segment.
     #[arg(long, value_name = "BYTES", default_value = "256m", value_parser = parse_memory)]
     pub memory_bytes: usize,
@@ -146,7 +146,7 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
 fn parse_memory(text: &str) -> Result<usize, String> {
     let bytes = parse_bytes(text)?;
     if bytes < MIN_MEMORY_BYTES {
-        return Err(format!("{bytes} bytes are too few: give at least 8m"));
+        return Err(format!("{bytes} bytes are too few: give at least 1m"));
     }
     Ok(bytes)
 }
@@ -248,7 +248,10 @@ mod tests {
         {
             assert!(parse_memory(text).unwrap_err().contains("256m"), "{text}");
         }
-        assert_eq!(parse_memory("1m").unwrap_err(), "1048576 bytes are too few: give at least 8m");
+        assert_eq!(
+            parse_memory("1023k").unwrap_err(),
+            "1047552 bytes are too few: give at least 1m"
+        );
     }
 
     #[test]
@@ -260,7 +263,7 @@ mod tests {
         assert_eq!(bytes("8400000"), (2 << 20) + 4096, "whole blocks");
         assert_eq!(bytes("256m"), 48 << 20);
         assert_eq!(bytes("8g"), 48 << 20);
-        assert_eq!(segment_bytes(64 << 10), 1 << 20);
+        assert_eq!(bytes("1m"), 256 << 10);
         // As the flag's explanation says.
         assert!(bytes("136m") > MAX_VALUE_BYTES + MAX_KEY_BYTES);
         assert!(bytes("128m") < MAX_VALUE_BYTES + MAX_KEY_BYTES);

@@ -131,10 +131,10 @@ pub(crate) const RESERVED_DESCRIPTORS: std::ops::RangeInclusive<usize> = 32..=10
 pub(crate) const MAX_CONNECTIONS: usize = 1 << 20;
 
 /// The least memory that the engine can work with, in bytes.
-pub(crate) const MIN_MEMORY_BYTES: usize = 8 << 20;
+pub(crate) const MIN_MEMORY_BYTES: usize = 1 << 20;
 
 /// The least size of a log segment, in bytes.
-pub(crate) const MIN_SEGMENT_BYTES: usize = 1 << 20;
+pub(crate) const MIN_SEGMENT_BYTES: usize = 256 << 10;
 
 /// Keys that DBSIZE counts one by one; beyond, it estimates.
 pub(crate) const COUNTED_KEYS: u64 = 1_000_000;

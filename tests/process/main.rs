@@ -1,4 +1,4 @@
-//! The programs as an operator meets them: started, signalled, killed under load, refused, and fed
+//! The programs as an operator meets them: started, signalled, killed, refused, and fed
 //! a real data set through the client.
 
 #![expect(
@@ -11,9 +11,6 @@
 #[allow(dead_code, reason = "shared; another binary uses the rest")]
 mod client;
 mod directory;
-mod kill;
-mod load;
-mod oracle;
 mod program;
 #[path = "../support/random.rs"]
 mod random;

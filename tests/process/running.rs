@@ -78,5 +78,5 @@ fn flags_are_explained() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chronos"));
     let output = command.args(["--memory-bytes", "1k"]).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("at least 8m"), "{error}");
+    assert!(error.contains("at least 1m"), "{error}");
 }

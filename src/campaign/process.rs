@@ -1,0 +1,191 @@
+//! Starts the real server, kills it, and keeps what it said.
+//!
+//! A server that is dropped is killed: a case that ends early leaves nothing running. Its log goes
+//! to a file beside its data, so that whoever looks into a loss finds both.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::Case;
+use super::wire::{Broken, Protocol, Reply, Wire};
+
+/// The least memory: a memtable holds some hundred values, and flushes and merges come early.
+const MEMORY: &str = "1m";
+/// How long a server may take to stop in order.
+const STOP_PATIENCE: Duration = Duration::from_mins(1);
+/// How often it is looked whether it has.
+const GLANCE: Duration = Duration::from_millis(1);
+/// How much of the log a message shows, in bytes.
+const LOG_BYTES: usize = 2_000;
+
+/// A directory with a database, its copies and the log of the servers that ran on it.
+#[derive(Debug)]
+pub(crate) struct Room {
+    program: PathBuf,
+    dir: tempfile::TempDir,
+    durability: &'static str,
+}
+
+/// A server at work.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+}
+
+impl Room {
+    /// An empty one for `case`.
+    pub(crate) fn new(case: &Case<'_>, durability: &'static str) -> Result<Self, String> {
+        let program = case.campaign.server.path()?;
+        let dir = tempfile::tempdir().map_err(|error| format!("no directory: {error}"))?;
+        Ok(Room { program, dir, durability })
+    }
+
+    /// Where the database is.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Keeps the directory for whoever looks into a loss, and names it.
+    pub(crate) fn keep(self) -> String {
+        format!("kept in {}", self.dir.keep().display())
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    fn log(&self) -> Result<File, String> {
+        let opened = OpenOptions::new().create(true).append(true).open(self.log_path());
+        opened.map_err(|error| format!("no log: {error}"))
+    }
+
+    fn spawn(&self) -> Result<Child, String> {
+        Command::new(&self.program)
+            .args(["--listen", "127.0.0.1:0", "--memory-bytes", MEMORY])
+            .args(["--durability", self.durability, "--data-dir"])
+            .arg(self.data())
+            .arg("--checkpoint-dir")
+            .arg(self.dir.path().join("copy"))
+            .env_remove("CHRONOS_PASSWORD")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(self.log()?)
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", self.program.display()))
+    }
+
+    /// Starts a server and waits until it serves.
+    pub(crate) fn start(&self) -> Result<Process, String> {
+        let mut child = self.spawn()?;
+        let address = announced(&mut child);
+        let address = address.map_err(|line| {
+            // It has ended by itself, or must not go on.
+            let _ = child.kill();
+            let _ = child.wait();
+            format!("the server does not start: {line:?}, {}", self.last_words())
+        })?;
+        Ok(Process { child, address })
+    }
+
+    /// Starts a server and kills it after a while. Returns whether it had come so far that it served.
+    pub(crate) fn kill_early(&self, after: Duration) -> Result<bool, String> {
+        let mut child = self.spawn()?;
+        std::thread::sleep(after);
+        kill(&mut child)?;
+        Ok(announced(&mut child).is_ok())
+    }
+
+    /// The end of the log.
+    fn last_words(&self) -> String {
+        let log = std::fs::read(self.log_path()).unwrap_or_default();
+        String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_BYTES)..]).into_owned()
+    }
+}
+
+impl Process {
+    /// `kill -9`, and nothing is left of it.
+    pub(crate) fn kill(mut self) -> Result<(), String> {
+        kill(&mut self.child)
+    }
+
+    /// What INFO says.
+    pub(crate) fn info(&self) -> Result<String, String> {
+        let mut wire = Wire::connect(self.address, Protocol::Resp)?;
+        let mut request = Vec::new();
+        wire.protocol.request(&mut request, &[b"INFO"]);
+        let reply = wire.send(&request).and_then(|()| wire.reply());
+        match reply.map_err(Broken::describe)? {
+            Reply::Bytes(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
+            other => Err(format!("INFO is answered with {other:?}")),
+        }
+    }
+
+    /// Asks it to stop.
+    pub(crate) fn interrupt(&self) -> Result<(), String> {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::INT).map_err(|error| format!("no signal: {error}"))
+    }
+
+    /// Waits until a server that was asked to stop has stopped in order.
+    pub(crate) fn wait(mut self) -> Result<(), String> {
+        let begun = Instant::now();
+        while begun.elapsed() < STOP_PATIENCE {
+            match self.child.try_wait() {
+                Ok(None) => std::thread::sleep(GLANCE),
+                Ok(Some(status)) if status.success() => return Ok(()),
+                other => return Err(format!("the server ended with {other:?}")),
+            }
+        }
+        Err("the server does not stop".to_owned())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It has ended already, unless the case ends early.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server that ended by itself was not killed, and should not have ended.
+fn kill(child: &mut Child) -> Result<(), String> {
+    use std::os::unix::process::ExitStatusExt as _;
+    child.kill().map_err(|error| format!("cannot kill: {error}"))?;
+    let status = child.wait().map_err(|error| format!("cannot wait: {error}"))?;
+    match (status.signal(), status.success()) {
+        // It may have been on its way out after a request to stop.
+        (Some(9), _) | (_, true) => Ok(()),
+        _ => Err(format!("the server had ended by itself: {status}")),
+    }
+}
+
+/// The address in the line with which a server says that it serves, or what it said instead.
+fn announced(child: &mut Child) -> Result<SocketAddr, String> {
+    let mut line = String::new();
+    if let Some(stdout) = child.stdout.as_mut() {
+        // A line that cannot be read is none.
+        let _ = BufReader::new(stdout).read_line(&mut line);
+    }
+    let address = line
+        .strip_prefix("🚀 CHRONOS SERVER LISTO Y ESCUCHANDO EN TCP ")
+        .and_then(|rest| rest.strip_suffix('\n'));
+    address.and_then(|address| address.parse().ok()).ok_or(line)
+}
+
+/// Checks a database that no server uses, without changing it.
+pub(crate) fn check_directory(data: &Path) -> Result<(), String> {
+    let names =
+        std::fs::read_dir(data).map_err(|error| format!("cannot list the data: {error}"))?;
+    let names: Vec<_> = names.flatten().map(|entry| entry.file_name()).collect();
+    let has = |name: &str| names.iter().any(|found| found == name);
+    if has("CURRENT") { Ok(()) } else { Err(format!("no CURRENT in {names:?}")) }
+}
