@@ -5,7 +5,7 @@
 //! losses, and end the process with the reproducing command: a release build cannot catch the one,
 //! and nobody can interrupt the other. So nothing may rely on running after a loss.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -125,8 +125,34 @@ fn loss(name: &str, seed: u64, what: &str) -> String {
     )
 }
 
+/// What is to be undone outside of this process if it ends amid a case, by number.
+static UNDOINGS: Mutex<BTreeMap<u64, Box<dyn Fn() + Send>>> = Mutex::new(BTreeMap::new());
+
+/// Keeps something from being undone too late, or after it was undone in order.
+pub(crate) struct Undo(u64);
+
+/// Has `undo` called should the process end by a panic or a hang before what is returned is dropped.
+/// It must not wait.
+pub(crate) fn undo_at_a_loss(undo: impl Fn() + Send + 'static) -> Undo {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    undoings().insert(number, Box::new(undo));
+    Undo(number)
+}
+
+fn undoings() -> MutexGuard<'static, BTreeMap<u64, Box<dyn Fn() + Send>>> {
+    UNDOINGS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        undoings().remove(&self.0);
+    }
+}
+
 /// Ends the process with a loss that cannot be returned.
 fn die(what: &str) -> ! {
+    undoings().values().for_each(|undo| undo());
     let suspects = running().clone();
     let mut lines = String::new();
     for (name, seed, _) in suspects {

@@ -34,7 +34,7 @@ use self::server::Server;
 use self::tally::Tally;
 
 /// The parts, in the order in which they run.
-const PARTS: &[&dyn Part] = &[&kills::Kills];
+const PARTS: &[&dyn Part] = &[&kills::Kills, &kills::Disk];
 
 /// Runs the campaign with the process's arguments and streams.
 pub fn main() -> ExitCode {

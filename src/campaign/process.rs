@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Case;
+use super::driver::{Undo, undo_at_a_loss};
 use super::wire::{Broken, Protocol, Reply, Wire};
 
 /// The least memory: a memtable holds some hundred values, and flushes and merges come early.
@@ -33,11 +34,11 @@ pub(crate) struct Room {
 }
 
 /// A server at work.
-#[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    _undo: Undo,
 }
 
 impl Room {
@@ -92,14 +93,19 @@ impl Room {
             let _ = child.wait();
             format!("the server does not start: {line:?}, {}", self.last_words())
         })?;
-        Ok(Process { child, address })
+        let pid = Pid::from_child(&child);
+        let undo = undo_at_a_loss(move || {
+            let _ = kill_process(pid, Signal::KILL);
+        });
+        Ok(Process { child, address, _undo: undo })
     }
 
     /// Starts a server and kills it after a while. Returns whether it had come so far that it served.
     pub(crate) fn kill_early(&self, after: Duration) -> Result<bool, String> {
         let mut child = self.spawn()?;
         std::thread::sleep(after);
-        kill(&mut child)?;
+        child.kill().map_err(|error| format!("cannot kill: {error}"))?;
+        reap(&mut child)?;
         Ok(announced(&mut child).is_ok())
     }
 
@@ -112,8 +118,15 @@ impl Room {
 
 impl Process {
     /// `kill -9`, and nothing is left of it.
-    pub(crate) fn kill(mut self) -> Result<(), String> {
-        kill(&mut self.child)
+    pub(crate) fn kill(self) -> Result<(), String> {
+        self.kill_and(|| ())
+    }
+
+    /// The same, with something done before it is gone: one of its calls may wait for that.
+    pub(crate) fn kill_and(mut self, release: impl FnOnce()) -> Result<(), String> {
+        self.child.kill().map_err(|error| format!("cannot kill: {error}"))?;
+        release();
+        reap(&mut self.child)
     }
 
     /// What INFO says.
@@ -156,10 +169,9 @@ impl Drop for Process {
     }
 }
 
-/// A server that ended by itself was not killed, and should not have ended.
-fn kill(child: &mut Child) -> Result<(), String> {
+/// Waits for a server that was killed. One that ended by itself should not have.
+fn reap(child: &mut Child) -> Result<(), String> {
     use std::os::unix::process::ExitStatusExt as _;
-    child.kill().map_err(|error| format!("cannot kill: {error}"))?;
     let status = child.wait().map_err(|error| format!("cannot wait: {error}"))?;
     match (status.signal(), status.success()) {
         // It may have been on its way out after a request to stop.

@@ -8,8 +8,10 @@
 //! from the seed, the scheduler's do not: a loss is repeated by trying its seed a few times.
 
 mod commands;
+mod disk;
 mod journal;
 mod load;
+mod mount;
 mod oracle;
 
 use std::fmt;
@@ -21,6 +23,8 @@ use super::process::{Process, Room, check_directory};
 use super::wire::{Broken, Protocol, Wire};
 use super::{Case, Count, Part};
 use crate::engine::storage::sim::Random;
+
+pub(super) use self::disk::Disk;
 
 use self::journal::Journal;
 use self::load::Load;
