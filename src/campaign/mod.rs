@@ -10,6 +10,7 @@
 
 mod driver;
 mod options;
+mod power;
 mod server;
 mod tally;
 mod workload;
@@ -29,7 +30,7 @@ use self::server::Server;
 use self::tally::Tally;
 
 /// The parts, in the order in which they run.
-const PARTS: &[&dyn Part] = &[];
+const PARTS: &[&dyn Part] = &[&power::Power];
 
 /// Runs the campaign with the process's arguments and streams.
 pub fn main() -> ExitCode {
