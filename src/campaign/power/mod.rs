@@ -21,7 +21,7 @@ use crate::engine::storage::Storage;
 use crate::engine::storage::sim::{Bounds, Moment, Random, SimStorage};
 
 /// What is tried at each moment of a workload.
-const BOUNDS: Bounds = Bounds { exhaustive: 64, samples: 32 };
+const BOUNDS: Bounds = Bounds { exhaustive: 128, samples: 40 };
 /// The same inside of a recovery.
 const RECOVERY_BOUNDS: Bounds = Bounds { exhaustive: 8, samples: 6 };
 /// One of so many states is crashed again inside of its recovery.
@@ -42,7 +42,7 @@ impl Part for Power {
     }
 
     fn run(&self, case: &Case<'_>) -> Result<(), String> {
-        judge_life(case, |storage| storage)
+        judge_life(case, 1, |storage| storage)
     }
 }
 
@@ -96,8 +96,12 @@ fn live<S: Storage>(
     Ok(Life { workload, shape: shape.clone(), moments })
 }
 
-/// Runs some lives and judges every moment of the last one.
-fn judge_life<S: Storage>(case: &Case<'_>, wrap: impl Fn(SimStorage) -> S) -> Result<(), String> {
+/// Runs some lives and judges one in `one_in` moments of the last one.
+fn judge_life<S: Storage>(
+    case: &Case<'_>,
+    one_in: u64,
+    wrap: impl Fn(SimStorage) -> S,
+) -> Result<(), String> {
     let mut random = Random(case.seed);
     let mut shape = Shape::random(&mut random);
     let (mut storage, mut base) = (SimStorage::new(case.seed), Model::new());
@@ -107,7 +111,7 @@ fn judge_life<S: Storage>(case: &Case<'_>, wrap: impl Fn(SimStorage) -> S) -> Re
         shape = shape.next_life();
     }
     let life = live(random.next_u64(), &shape, base, &storage, &wrap)?;
-    judge_moments(case, &life, &mut random)
+    judge_moments(case, &life, one_in, &mut random)
 }
 
 /// Ends a life at any moment, in any way; what it leaves, and what that holds.
@@ -131,12 +135,20 @@ fn survive(
     Ok((left.kill(), judge::alive(&base, &life.shape)))
 }
 
-/// Judges what power cuts leave at every moment of a life.
-fn judge_moments(case: &Case<'_>, life: &Life, random: &mut Random) -> Result<(), String> {
+/// Judges what power cuts leave at one in `one_in` moments of a life.
+fn judge_moments(
+    case: &Case<'_>,
+    life: &Life,
+    one_in: u64,
+    random: &mut Random,
+) -> Result<(), String> {
     let mut judge = Judge::new(case, life);
     for (moment, progress) in &life.moments {
         if case.is_over() {
             return Ok(());
+        }
+        if !random.one_in(one_in) {
+            continue;
         }
         let expected = Expected::of(life, *progress);
         for fate in moment.survivors(BOUNDS, random).fates {

@@ -359,3 +359,6 @@ impl<'a> Answers<'a> {
         inode.image(self.length(id, inode), choice)
     }
 }
+
+#[cfg(test)]
+mod tests;
