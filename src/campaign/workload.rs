@@ -411,26 +411,29 @@ impl Workload {
             return Err(Error::Failed("what was submitted was not committed".into()));
         }
         self.handed(self.latest());
-        synced.into_iter().for_each(|number| self.acknowledge_up_to(number));
+        if let Some(number) = synced {
+            self.acknowledge_up_to(number);
+        }
         Ok(())
     }
 
     /// Reads everything. What is shown must be the newest state, and survives as far as it was
     /// written by somebody who wants that.
     fn show(&mut self, engine: &Engine, synced: Option<usize>) -> Result<()> {
-        let shown: Seen = match self.random.coin() {
-            true => engine.scan(..).collect::<Result<_>>()?,
-            false => {
-                let keys: Vec<Vec<u8>> = (0..KEYS).map(key).collect();
-                let values = engine.multi_get(&keys)?;
-                let found = keys.into_iter().zip(values);
-                found.filter_map(|(key, value)| Some((key, value?.to_vec()))).collect()
-            }
+        let shown: Seen = if self.random.coin() {
+            engine.scan(..).collect::<Result<_>>()?
+        } else {
+            let keys: Vec<Vec<u8>> = (0..KEYS).map(key).collect();
+            let values = engine.multi_get(&keys)?;
+            let found = keys.into_iter().zip(values);
+            found.filter_map(|(key, value)| Some((key, value?.to_vec()))).collect()
         };
         if shown != live(&self.model(), self.now_ms()) {
             return Err(Error::Failed("what is shown is not what was written".into()));
         }
-        synced.into_iter().for_each(|number| self.acknowledge_up_to(number));
+        if let Some(number) = synced {
+            self.acknowledge_up_to(number);
+        }
         Ok(())
     }
 

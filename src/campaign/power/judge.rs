@@ -183,29 +183,33 @@ impl<'a> Judge<'a> {
             }
         };
         let (_, again) = self.look(&next)?;
-        match again == found {
-            true => Ok(()),
-            false => Err(format!("after {how}, what was recovered or written since is lost")),
+        if again == found {
+            return Ok(());
         }
+        Err(format!("after {how}, what was recovered or written since is lost"))
     }
 
     /// What is wrong with what was found.
     fn difference(&self, found: &Seen, expected: &Expected) -> String {
         let (oldest, newest) = (expected.oldest, expected.newest);
         let elsewhere = self.views.iter().rposition(|view| view == found);
-        let what = match elsewhere {
-            Some(number) => format!("that of step {number}"),
-            None => {
-                let view = &self.views[newest];
-                let differs = |pair: &&(Vec<u8>, Vec<u8>)| !view.contains(pair);
-                let odd = found
-                    .iter()
-                    .find(differs)
-                    .or_else(|| view.iter().find(|pair| !found.contains(pair)));
-                let key = odd.map(|(key, _)| String::from_utf8_lossy(key));
-                format!("none there ever was: it differs from that of step {newest} at {key:?}")
-            }
-        };
+        let what = elsewhere.map_or_else(
+            || {
+                format!(
+                    "none there ever was: it differs from that of step {newest} at {:?}",
+                    self.odd(found, newest)
+                )
+            },
+            |number| format!("that of step {number}"),
+        );
         format!("expected the state of a step from {oldest} to {newest}, found {what}")
+    }
+
+    /// A key at which what was found differs from a model.
+    fn odd(&self, found: &Seen, number: usize) -> Option<String> {
+        let view = &self.views[number];
+        let odd = found.iter().find(|pair| !view.contains(pair));
+        let (key, _) = odd.or_else(|| view.iter().find(|pair| !found.contains(pair)))?;
+        Some(String::from_utf8_lossy(key).into_owned())
     }
 }

@@ -13,6 +13,9 @@
 //! what is left as a new storage. Both leave the old one as it was, so that one crash can be
 //! followed by many outcomes.
 //!
+//! What a crash may leave can also be enumerated: [`SimStorage::watch`] tells of the moment after each
+//! changing call, and a [`Moment`] of everything that a power cut may leave then.
+//!
 //! All state stands behind one mutex: calls are atomic and a run on one thread is a function of its
 //! seeds.
 
@@ -175,7 +178,7 @@ impl SimStorage {
 
     /// The state of this moment.
     pub fn moment(&self) -> Moment {
-        self.moment_of(&self.machine.state(), String::new())
+        moment_of(&self.machine.state(), String::new())
     }
 
     /// A checksum of all visible names and bytes.
@@ -183,14 +186,10 @@ impl SimStorage {
         self.machine.state().fingerprint()
     }
 
-    fn moment_of(&self, state: &State, call: String) -> Moment {
-        Moment::new(state.faults.calls(), call, state.clone())
-    }
-
     /// Ends a changing call: tells whoever watches.
     fn done(&self, state: MutexGuard<'_, State>, call: impl FnOnce(&State) -> String) {
         if let Some(watcher) = self.machine.watcher.get() {
-            let moment = self.moment_of(&state, call(&state));
+            let moment = moment_of(&state, call(&state));
             drop(state);
             watcher(moment);
         }
@@ -319,6 +318,10 @@ impl SimStorage {
     fn handle(&self, id: InodeId) -> Arc<dyn File> {
         Arc::new(SimFile { storage: self.clone(), id })
     }
+}
+
+fn moment_of(state: &State, call: String) -> Moment {
+    Moment::new(state.faults.calls(), call, state.clone())
 }
 
 impl Storage for SimStorage {

@@ -7,6 +7,7 @@
 //! device", so that no two fates are told apart by them.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use super::SimStorage;
 use super::inode::{Inode, SECTOR_BYTES};
@@ -126,7 +127,7 @@ impl Moment {
         let names = answers.names.iter().filter_map(|(name, &id)| {
             let inode = self.state.inodes().get(&id)?;
             let image = images.entry(id).or_insert_with(|| answers.image(id, inode));
-            Some((name.clone(), id, std::sync::Arc::clone(image)))
+            Some((name.clone(), id, Arc::clone(image)))
         });
         SimStorage::from_state(self.state.rebooted(names))
     }
@@ -149,27 +150,21 @@ impl Moment {
                         self.state.name_of(*id)
                     )
                 }
-                Question::Sector(id, sector, choices) => {
+                Question::Sector(id, sector, _) => {
                     let name = self.state.name_of(*id);
-                    let which = if answer == question.newest() {
-                        String::new()
-                    } else {
-                        format!(
-                            " as written {} writes before the last",
-                            choices.len() - 1 - answer as usize
-                        )
+                    let which = match question.newest() {
+                        1 => String::new(),
+                        newest => format!(" (version {answer} of {newest})"),
                     };
                     format!("sector {sector} of {name}{which}")
                 }
             })
             .collect();
         let of = self.questions.len();
-        match survivors.is_empty() {
-            true => format!("nothing survived of {of} undecided"),
-            false => {
-                format!("{} of {of} undecided survived: {}", survivors.len(), survivors.join(", "))
-            }
+        if survivors.is_empty() {
+            return format!("nothing survived of {of} undecided");
         }
+        format!("{} of {of} undecided survived: {}", survivors.len(), survivors.join(", "))
     }
 
     /// The fate with these answers, as far as they matter.
@@ -206,15 +201,15 @@ impl Moment {
         }
         let mut all = Vec::new();
         for fate in fates {
-            let named = Answers::of(self, &fate).named;
+            let reached = Answers::of(self, &fate).reached;
             let mut partial = vec![fate];
             for (at, question) in self.questions.iter().enumerate().skip(changes) {
                 partial = longer(partial, most, |fate| {
                     let matters = match question {
                         Question::Change(_) => true,
-                        Question::Length(id, _) => named.contains(id),
+                        Question::Length(id, _) => reached.contains(id),
                         Question::Sector(id, sector, choices) => {
-                            named.contains(id) && self.shows(*id, *sector, choices, &fate.0[..at])
+                            reached.contains(id) && self.shows(*id, *sector, choices, &fate.0[..at])
                         }
                     };
                     if matters { question.answers() as u16 } else { 1 }
@@ -257,8 +252,8 @@ impl Moment {
             if fates.len() >= samples {
                 break;
             }
-            let chosen = random.below(count) as usize;
-            let is_chosen = |question: &Question| std::ptr::eq(question, &self.questions[chosen]);
+            let chosen = &self.questions[random.below(count) as usize];
+            let is_chosen = |question: &Question| std::ptr::eq(question, chosen);
             fates.insert(match attempt % 4 {
                 0 => self.torn(random),
                 1 => self.fate(|question| if is_chosen(question) { 0 } else { question.newest() }),
@@ -312,7 +307,8 @@ fn longer(fates: Vec<Fate>, most: usize, answers: impl Fn(&Fate) -> u16) -> Opti
 /// The answers of a fate, or of its beginning, by what they are about.
 struct Answers<'a> {
     names: BTreeMap<String, InodeId>,
-    named: HashSet<InodeId>,
+    /// The files that these names lead to.
+    reached: HashSet<InodeId>,
     lengths: BTreeMap<InodeId, usize>,
     sectors: BTreeMap<(InodeId, usize), usize>,
     inodes: &'a BTreeMap<InodeId, Inode>,
@@ -322,7 +318,7 @@ impl<'a> Answers<'a> {
     fn of(moment: &'a Moment, fate: &Fate) -> Self {
         let names =
             moment.state.surviving_names(|number| fate.0.get(number).is_some_and(|a| *a > 0));
-        let named = names.values().copied().collect();
+        let reached = names.values().copied().collect();
         let (mut lengths, mut sectors) = (BTreeMap::new(), BTreeMap::new());
         for (question, &answer) in moment.questions.iter().zip(&fate.0) {
             match question {
@@ -335,7 +331,7 @@ impl<'a> Answers<'a> {
                 }
             }
         }
-        Answers { names, named, lengths, sectors, inodes: moment.state.inodes() }
+        Answers { names, reached, lengths, sectors, inodes: moment.state.inodes() }
     }
 
     fn length(&self, id: InodeId, inode: &Inode) -> usize {
@@ -346,15 +342,15 @@ impl<'a> Answers<'a> {
     fn matters(&self, question: &Question) -> bool {
         match question {
             Question::Change(_) => true,
-            Question::Length(id, _) => self.named.contains(id),
+            Question::Length(id, _) => self.reached.contains(id),
             Question::Sector(id, sector, choices) => {
-                let inode = self.inodes.get(id).filter(|_| self.named.contains(id));
+                let inode = self.inodes.get(id).filter(|_| self.reached.contains(id));
                 inode.is_some_and(|inode| inode.shows(*sector, choices, self.length(*id, inode)))
             }
         }
     }
 
-    fn image(&self, id: InodeId, inode: &Inode) -> std::sync::Arc<Vec<u8>> {
+    fn image(&self, id: InodeId, inode: &Inode) -> Arc<Vec<u8>> {
         let choice = |sector| self.sectors.get(&(id, sector)).copied().unwrap_or(0);
         inode.image(self.length(id, inode), choice)
     }

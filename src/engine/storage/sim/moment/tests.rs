@@ -251,6 +251,6 @@ fn a_moment_tells_what_survived() {
     assert_eq!(moment.describe(&moment.fate(|_| 0)), "nothing survived of 2 undecided");
     assert_eq!(
         moment.describe(&moment.fate(|_| 1)),
-        "2 of 2 undecided survived: the new name g, sector 1 of f as written 1 writes before the last"
+        "2 of 2 undecided survived: the new name g, sector 1 of f (version 1 of 2)"
     );
 }
