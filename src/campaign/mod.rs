@@ -14,6 +14,7 @@ mod options;
 #[cfg(feature = "planted")]
 mod planted;
 mod process;
+mod power;
 mod server;
 mod tally;
 mod wire;
@@ -34,7 +35,7 @@ use self::server::Server;
 use self::tally::Tally;
 
 /// The parts, in the order in which they run.
-const PARTS: &[&dyn Part] = &[&kills::Kills, &kills::Disk];
+const PARTS: &[&dyn Part] = &[&power::Power, &kills::Kills, &kills::Disk];
 
 /// Runs the campaign with the process's arguments and streams.
 pub fn main() -> ExitCode {

@@ -1,7 +1,7 @@
 //! A seeded storage in memory that crashes, tears, fills up and lies as devices do.
 //!
 //! Each file has visible bytes (the page cache), durable bytes (the device) and the set of 512-byte
-//! sectors in which they may differ. The directory has visible names, durable names and the changes
+//! sectors in which they may differ, each of which survives by itself. The directory has visible names, durable names and the changes
 //! between them. A file's sync makes its bytes durable and not its name; [`Storage::sync_dir`]
 //! makes names durable and not bytes: stricter than common file systems, so that what runs here
 //! relies on nothing that it was not promised.
@@ -13,12 +13,15 @@
 //! what is left as a new storage. Both leave the old one as it was, so that one crash can be
 //! followed by many outcomes.
 //!
+//! What a crash may leave can also be enumerated: [`SimStorage::watch`] tells of the moment after each
+//! changing call, and a [`Moment`] of everything that a power cut may leave then.
+//!
 //! All state stands behind one mutex: calls are atomic and a run on one thread is a function of its
 //! seeds.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use self::faults::Verdict;
@@ -26,12 +29,15 @@ use self::state::{InodeId, State};
 use super::{File, Storage};
 
 mod faults;
+mod inode;
+mod moment;
 mod random;
 mod state;
 #[cfg(test)]
 mod tests;
 
 pub use self::faults::{FaultKind, Times};
+pub use self::moment::{Bounds, Fate, Moment, Survivors};
 pub use self::random::Random;
 
 /// What survives a power cut of the bytes and names that were not synced.
@@ -60,7 +66,11 @@ struct Machine {
     state: Mutex<State>,
     /// Signalled when syncs are released, a sync starts to wait or the machine goes down.
     changed: Condvar,
+    watcher: OnceLock<Watcher>,
 }
+
+/// Who is told of each change.
+type Watcher = Box<dyn Fn(Moment) + Send + Sync>;
 
 impl Machine {
     fn state(&self) -> MutexGuard<'_, State> {
@@ -90,7 +100,8 @@ impl SimStorage {
     }
 
     fn from_state(state: State) -> Self {
-        let machine = Machine { state: Mutex::new(state), changed: Condvar::new() };
+        let machine =
+            Machine { state: Mutex::new(state), changed: Condvar::new(), watcher: OnceLock::new() };
         SimStorage { machine: Arc::new(machine), prefix: String::new() }
     }
 
@@ -159,6 +170,31 @@ impl SimStorage {
         self.machine.state().waiting_syncs
     }
 
+    /// Sets who is told of each changing call that had an effect, before it returns: what a power cut
+    /// may leave at that moment includes what it may leave amid the call. Only the first call counts.
+    pub fn watch(&self, watcher: impl Fn(Moment) + Send + Sync + 'static) {
+        let _ = self.machine.watcher.set(Box::new(watcher));
+    }
+
+    /// The state of this moment.
+    pub fn moment(&self) -> Moment {
+        moment_of(&self.machine.state(), String::new())
+    }
+
+    /// A checksum of all visible names and bytes.
+    pub fn fingerprint(&self) -> u64 {
+        self.machine.state().fingerprint()
+    }
+
+    /// Ends a changing call: tells whoever watches.
+    fn done(&self, state: MutexGuard<'_, State>, call: impl FnOnce(&State) -> String) {
+        if let Some(watcher) = self.machine.watcher.get() {
+            let moment = moment_of(&state, call(&state));
+            drop(state);
+            watcher(moment);
+        }
+    }
+
     /// Blocks until at least `n` syncs are being held; `false` if that takes longer than `limit`.
     pub fn wait_for_syncs(&self, n: usize, limit: Duration) -> bool {
         let state = self.machine.state();
@@ -206,7 +242,7 @@ impl SimStorage {
     /// # Errors
     /// `NotFound`, as the other helpers below, which change cache and device alike.
     pub fn read_file(&self, name: &str) -> io::Result<Vec<u8>> {
-        Ok(self.machine.state().named(&self.full(name))?.visible.clone())
+        Ok(self.machine.state().named(&self.full(name))?.visible().to_vec())
     }
 
     /// Writes a whole file, replacing one of this name; durable at once.
@@ -226,11 +262,14 @@ impl SimStorage {
         let mut state = self.machine.state();
         let inode = state.named(&self.full(name))?;
         let at = usize::try_from(offset).unwrap_or(usize::MAX);
-        let byte = inode.visible.get_mut(at).ok_or(ErrorKind::UnexpectedEof)?;
-        *byte ^= 1 << (bit % 8);
-        if let Some(byte) = inode.durable.get_mut(at) {
-            *byte ^= 1 << (bit % 8);
+        if at >= inode.visible().len() {
+            return Err(ErrorKind::UnexpectedEof.into());
         }
+        inode.damage(|bytes| {
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= 1 << (bit % 8);
+            }
+        });
         Ok(())
     }
 
@@ -241,10 +280,9 @@ impl SimStorage {
     pub fn truncate_file(&self, name: &str, len: u64) -> io::Result<()> {
         let mut state = self.machine.state();
         let inode = state.named(&self.full(name))?;
-        let len = usize::try_from(len).ok().filter(|len| *len <= inode.visible.len());
+        let len = usize::try_from(len).ok().filter(|len| *len <= inode.visible().len());
         let len = len.ok_or(ErrorKind::UnexpectedEof)?;
-        inode.visible.truncate(len);
-        inode.durable.truncate(len);
+        inode.damage(|bytes| bytes.truncate(len));
         Ok(())
     }
 
@@ -255,25 +293,35 @@ impl SimStorage {
         Ok(state)
     }
 
-    /// Makes a directory change, unless this call is to crash or fail.
-    fn change(&self, change: impl FnOnce(&mut State) -> io::Result<()>) -> io::Result<()> {
+    /// Makes a directory change, unless this call is to crash or fail. `call` tells of it.
+    fn change<T>(
+        &self,
+        call: impl FnOnce() -> String,
+        change: impl FnOnce(&mut State) -> io::Result<T>,
+    ) -> io::Result<T> {
         let mut state = self.machine.state();
         let verdict = state.faults.enter_change(faults::Call::Directory)?;
-        match verdict {
-            Verdict::Proceed => change(&mut state),
-            Verdict::Crash => self.crashed(),
-            Verdict::Fail(kind) => Err(kind.error()),
-        }
+        let changed = match verdict {
+            Verdict::Proceed => change(&mut state)?,
+            Verdict::Crash => return Err(self.crashed()),
+            Verdict::Fail(kind) => return Err(kind.error()),
+        };
+        self.done(state, |_| call());
+        Ok(changed)
     }
 
-    fn crashed(&self) -> io::Result<()> {
+    fn crashed(&self) -> io::Error {
         self.machine.changed.notify_all();
-        Err(faults::down())
+        faults::down()
     }
 
     fn handle(&self, id: InodeId) -> Arc<dyn File> {
         Arc::new(SimFile { storage: self.clone(), id })
     }
+}
+
+fn moment_of(state: &State, call: String) -> Moment {
+    Moment::new(state.faults.calls(), call, state.clone())
 }
 
 impl Storage for SimStorage {
@@ -296,31 +344,31 @@ impl Storage for SimStorage {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let mut created = None;
-        self.change(|state| {
-            created = Some(state.create(&self.full(name))?);
-            Ok(())
-        })?;
-        created.map(|id| self.handle(id)).ok_or_else(faults::down)
+        let full = self.full(name);
+        let id = self.change(|| format!("create {full}"), |state| state.create(&full))?;
+        Ok(self.handle(id))
     }
 
     fn read_from_device(&self, name: &str) -> io::Result<Vec<u8>> {
         let mut state = self.look()?;
         let inode = state.named(&self.full(name))?;
         inode.sync_dirty();
-        Ok(inode.durable.clone())
+        Ok(inode.durable().to_vec())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.change(|state| state.rename(&self.full(from), &self.full(to)))
+        let (from, to) = (self.full(from), self.full(to));
+        self.change(|| format!("rename {from} to {to}"), |state| state.rename(&from, &to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.change(|state| state.remove(&self.full(name)))
+        let full = self.full(name);
+        self.change(|| format!("remove {full}"), |state| state.remove(&full))
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        self.change(|state| {
+        let call = || format!("sync the directory {:?}", self.prefix);
+        self.change(call, |state| {
             state.sync_dir(&self.prefix);
             Ok(())
         })
@@ -335,7 +383,8 @@ impl Storage for SimStorage {
     }
 
     fn link(&self, name: &str, path: &Path) -> io::Result<()> {
-        self.change(|state| state.link(&self.full(name), &self.at(path).full(name)))
+        let (from, to) = (self.full(name), self.at(path).full(name));
+        self.change(|| format!("link {from} to {to}"), |state| state.link(&from, &to))
     }
 }
 
@@ -377,11 +426,17 @@ impl File for SimFile {
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.storage.machine.state();
         match state.faults.enter_change(faults::Call::Write)? {
-            Verdict::Proceed => state.write(self.id, buf, offset),
+            Verdict::Proceed => {
+                state.write(self.id, buf, offset)?;
+                self.storage.done(state, |state| {
+                    format!("write {} bytes at {offset} of {}", buf.len(), state.name_of(self.id))
+                });
+                Ok(())
+            }
             Verdict::Crash => {
                 // It reached the cache at most; whether the cache took it is of no interest.
                 let _ = state.write(self.id, buf, offset);
-                self.storage.crashed()
+                Err(self.storage.crashed())
             }
             Verdict::Fail(FaultKind::ShortWrite) => {
                 let part = state.random_below(buf.len() as u64) as usize;
@@ -396,24 +451,28 @@ impl File for SimFile {
         let mut state = self.storage.machine.state();
         let verdict = state.faults.enter_change(faults::Call::Sync)?;
         if matches!(verdict, Verdict::Crash) {
-            return self.storage.crashed();
+            return Err(self.storage.crashed());
         }
         let mut covered = None;
         if state.hold_syncs {
-            covered = Some(state.inode(self.id)?.dirty.clone());
+            covered = Some(state.inode(self.id)?.dirty_sectors());
             state = self.storage.machine.wait_for_release(state)?;
         }
         let inode = state.inode(self.id)?;
         match (verdict, covered) {
-            (Verdict::Fail(FaultKind::SyncLosesData), _) => inode.dirty.clear(),
+            (Verdict::Fail(FaultKind::SyncLosesData), _) => inode.forget_dirty(),
             (Verdict::Proceed, None) => inode.sync_dirty(),
             (Verdict::Proceed, Some(sectors)) => inode.sync_sectors(&sectors),
             _ => {}
         }
-        if let Verdict::Fail(kind) = verdict { Err(kind.error()) } else { Ok(()) }
+        if let Verdict::Fail(kind) = verdict {
+            return Err(kind.error());
+        }
+        self.storage.done(state, |state| format!("sync {}", state.name_of(self.id)));
+        Ok(())
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.storage.look()?.inode(self.id)?.visible.len() as u64)
+        Ok(self.storage.look()?.inode(self.id)?.visible().len() as u64)
     }
 }

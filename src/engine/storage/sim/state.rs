@@ -1,116 +1,38 @@
 //! The model itself: inodes with a cache and a device side, a directory with changes under way, and
 //! what a power cut leaves of both.
 //!
-//! A sector that was written several times since its last sync survives in its newest state or not
-//! at all; the states between are not modelled, as nothing in the engine rewrites unsynced bytes.
+//! Names are decided on one by one: a change of the directory survives only if the earlier ones to
+//! the same names do, and whatever becomes of other names. A rename is one change: common file
+//! systems journal it as a whole.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Survival;
 use super::faults::{FaultKind, Faults};
+use super::inode::Inode;
 use super::random::Random;
-
-/// The unit that a device writes as a whole, in bytes.
-pub(super) const SECTOR_BYTES: usize = 512;
 
 /// What an unlimited storage says is free, in bytes.
 const UNLIMITED_FREE_BYTES: u64 = 1 << 40;
 
 pub(super) type InodeId = u64;
 
-/// A file's bytes, on both sides of the page cache.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Inode {
-    /// What reads see.
-    pub(super) visible: Vec<u8>,
-    /// What the device has.
-    pub(super) durable: Vec<u8>,
-    /// Numbers of the sectors written since they were last synced.
-    pub(super) dirty: BTreeSet<usize>,
-    /// Names that lead to it.
-    links: usize,
-    handles: usize,
-}
-
-impl Inode {
-    fn holding(bytes: Vec<u8>) -> Self {
-        Inode { visible: bytes.clone(), durable: bytes, links: 1, ..Inode::default() }
-    }
-
-    pub(super) fn read(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let range = start..start.saturating_add(buf.len());
-        let bytes = self.visible.get(range).ok_or(ErrorKind::UnexpectedEof)?;
-        buf.copy_from_slice(bytes);
-        Ok(())
-    }
-
-    fn write(&mut self, buf: &[u8], start: usize) -> Range<usize> {
-        let end = start + buf.len();
-        if self.visible.len() < end {
-            self.visible.resize(end, 0);
-        }
-        self.visible[start..end].copy_from_slice(buf);
-        let sectors = start / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES);
-        self.dirty.extend(sectors.clone());
-        sectors
-    }
-
-    /// Makes the visible bytes of every dirty sector durable.
-    pub(super) fn sync_dirty(&mut self) {
-        let dirty = std::mem::take(&mut self.dirty);
-        self.persist(dirty.into_iter());
-    }
-
-    /// Makes `sectors` durable as far as they are still dirty.
-    pub(super) fn sync_sectors(&mut self, sectors: &BTreeSet<usize>) {
-        let (synced, left) = self.dirty.iter().partition(|sector| sectors.contains(sector));
-        self.dirty = left;
-        let synced: BTreeSet<usize> = synced;
-        self.persist(synced.into_iter());
-    }
-
-    fn persist(&mut self, sectors: impl Iterator<Item = usize>) {
-        for sector in sectors {
-            copy_sector(&self.visible, &mut self.durable, sector);
-        }
-    }
-
-    /// The device's bytes with those dirty sectors that `survives` lets through.
-    fn image(&self, mut survives: impl FnMut(usize) -> bool) -> Vec<u8> {
-        let mut image = self.durable.clone();
-        for &sector in self.dirty.iter().filter(|sector| survives(**sector)) {
-            copy_sector(&self.visible, &mut image, sector);
-        }
-        image
-    }
-}
-
-/// Copies one sector, growing `to` with zeros up to its end.
-fn copy_sector(from: &[u8], to: &mut Vec<u8>, sector: usize) {
-    let start = sector * SECTOR_BYTES;
-    let end = (start + SECTOR_BYTES).min(from.len());
-    if start >= end {
-        return;
-    }
-    if to.len() < end {
-        to.resize(end, 0);
-    }
-    to[start..end].copy_from_slice(&from[start..end]);
-}
-
 /// A change of the directory that is not durable yet.
 #[derive(Debug, Clone)]
-enum Change {
+pub(super) enum Change {
     Link { name: String, id: InodeId },
     Rename { from: String, to: String, id: InodeId },
     Unlink { name: String },
 }
 
 impl Change {
-    fn names(&self) -> [&str; 2] {
+    pub(super) fn names(&self) -> [&str; 2] {
         match self {
             Change::Link { name, .. } | Change::Unlink { name } => [name, name],
             Change::Rename { from, to, .. } => [from, to],
@@ -129,6 +51,16 @@ impl Change {
             Change::Unlink { name } => {
                 names.remove(name);
             }
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Link { name, .. } => write!(f, "the new name {name}"),
+            Change::Rename { from, to, .. } => write!(f, "the renaming of {from} to {to}"),
+            Change::Unlink { name } => write!(f, "the removal of {name}"),
         }
     }
 }
@@ -220,7 +152,8 @@ impl State {
         if self.visible.contains_key(name) {
             return Err(ErrorKind::AlreadyExists.into());
         }
-        let id = self.add(Inode { handles: 1, links: 1, ..Inode::default() });
+        let id = self.add(Inode::created());
+        self.inode(id)?.handles = 1;
         self.make(Change::Link { name: name.to_owned(), id });
         Ok(id)
     }
@@ -270,7 +203,7 @@ impl State {
     pub(super) fn write(&mut self, id: InodeId, buf: &[u8], offset: u64) -> io::Result<()> {
         let start = usize::try_from(offset).map_err(|_| ErrorKind::FileTooLarge)?;
         let end = start.checked_add(buf.len()).ok_or(ErrorKind::FileTooLarge)?;
-        let growth = end.saturating_sub(self.inode(id)?.visible.len());
+        let growth = end.saturating_sub(self.inode(id)?.visible().len());
         if growth > 0 && self.capacity.is_some() && growth as u64 > self.free_bytes() {
             return Err(FaultKind::NoSpace.error());
         }
@@ -282,20 +215,18 @@ impl State {
     pub(super) fn free_bytes(&self) -> u64 {
         let Some(capacity) = self.capacity else { return UNLIMITED_FREE_BYTES };
         let held = self.inodes.values().filter(|inode| inode.links > 0 || inode.handles > 0);
-        capacity.saturating_sub(held.map(|inode| inode.visible.len() as u64).sum())
+        capacity.saturating_sub(held.map(|inode| inode.visible().len() as u64).sum())
     }
 
     /// Puts a durable file under a durable name, past all faults.
     pub(super) fn plant(&mut self, name: &str, bytes: &[u8]) {
-        if let Ok(inode) = self.named(name) {
-            inode.visible = bytes.to_vec();
-            inode.durable = bytes.to_vec();
-            inode.dirty.clear();
-        }
         let id = match self.id(name) {
             Ok(id) => id,
-            Err(_) => self.add(Inode::holding(bytes.to_vec())),
+            Err(_) => self.add(Inode::created()),
         };
+        if let Some(inode) = self.inodes.get_mut(&id) {
+            inode.replace(bytes);
+        }
         self.visible.insert(name.to_owned(), id);
         self.pending.retain(|change| !change.names().contains(&name));
         self.durable.insert(name.to_owned(), id);
@@ -336,25 +267,33 @@ impl State {
             Survival::Random(seed) | Survival::Torn(seed) => Random(seed),
             Survival::Nothing | Survival::Everything => Random(0),
         };
-        let mut next = State::new(self.random.0);
-        next.cold = self.cold;
-        next.capacity = self.capacity;
         let torn = self.torn_sectors(survival, &mut random);
-        for (name, id) in self.surviving_names(survival, &mut random) {
-            let Some(inode) = self.inodes.get(&id) else { continue };
-            let image = inode.image(|sector| match survival {
-                Survival::Nothing => false,
-                Survival::Everything => true,
-                Survival::Random(_) => random.coin(),
-                Survival::Torn(_) => {
-                    !torn.as_ref().is_some_and(|(of, lost)| *of == id && lost.contains(&sector))
-                }
-            });
-            let id = next.add(Inode::holding(image));
-            next.visible.insert(name, id);
-        }
-        next.durable = next.visible.clone();
-        next
+        let names = self.surviving_names(|_| match survival {
+            Survival::Nothing => false,
+            Survival::Everything | Survival::Torn(_) => true,
+            Survival::Random(_) => random.coin(),
+        });
+        let names = names.into_iter();
+        let files = names.filter_map(|(name, id)| Some((name, id, self.inodes.get(&id)?)));
+        let files: Vec<_> = files.collect();
+        let images = files.into_iter().map(|(name, id, inode)| {
+            let mut choices = BTreeMap::new();
+            for sector in inode.dirty_sectors() {
+                let newest = inode.newest(sector);
+                let is_torn =
+                    torn.as_ref().is_some_and(|(of, lost)| *of == id && lost.contains(&sector));
+                let choice = match survival {
+                    Survival::Nothing => 0,
+                    Survival::Torn(_) if is_torn => 0,
+                    Survival::Everything | Survival::Torn(_) => newest,
+                    Survival::Random(_) => random.below(newest as u64 + 1) as usize,
+                };
+                choices.insert(sector, choice);
+            }
+            let choice = |sector| choices.get(&sector).copied().unwrap_or(0);
+            (name, id, inode.image(inode.extent(choice), choice))
+        });
+        self.rebooted(images)
     }
 
     /// The sectors of the last write that a tear loses.
@@ -371,21 +310,68 @@ impl State {
         Some((id, sectors.start + kept..sectors.end))
     }
 
-    /// The durable names with those pending changes that survive.
-    fn surviving_names(
+    /// The machine after a power cut that left files with these names and bytes. Names of one file
+    /// go on sharing it.
+    pub(super) fn rebooted(
         &self,
-        survival: Survival,
-        random: &mut Random,
+        images: impl Iterator<Item = (String, InodeId, Arc<Vec<u8>>)>,
+    ) -> Self {
+        let mut next = State::new(self.random.0);
+        next.cold = self.cold;
+        next.capacity = self.capacity;
+        next.next_id = self.next_id;
+        for (name, id, image) in images {
+            let inode = next.inodes.entry(id).or_insert_with(|| Inode::holding(image));
+            inode.links += 1;
+            next.visible.insert(name, id);
+        }
+        next.durable = next.visible.clone();
+        next
+    }
+
+    /// The directory changes that are not durable, in their order.
+    pub(super) fn pending(&self) -> &[Change] {
+        &self.pending
+    }
+
+    /// Every file.
+    pub(super) fn inodes(&self) -> &BTreeMap<InodeId, Inode> {
+        &self.inodes
+    }
+
+    /// The last write and the sectors it touched.
+    pub(super) fn last_write(&self) -> Option<&(InodeId, Range<usize>)> {
+        self.last_write.as_ref()
+    }
+
+    /// A checksum of all visible names and bytes.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut hash = 0;
+        for (name, id) in &self.visible {
+            let bytes = self.inodes.get(id).map_or(&[][..], Inode::visible);
+            hash = xxh3_64_with_seed(name.as_bytes(), hash);
+            hash = xxh3_64_with_seed(bytes, hash);
+        }
+        hash
+    }
+
+    /// A name that leads, led or will lead to a file.
+    pub(super) fn name_of(&self, id: InodeId) -> &str {
+        let names = self.visible.iter().chain(&self.durable);
+        let mut names = names.filter(|(_, of)| **of == id).map(|(name, _)| name.as_str());
+        names.next().unwrap_or("a file without a name")
+    }
+
+    /// The durable names with those pending changes that survive, as far as `survives`, which is
+    /// asked by their numbers, lets them.
+    pub(super) fn surviving_names(
+        &self,
+        mut survives: impl FnMut(usize) -> bool,
     ) -> BTreeMap<String, InodeId> {
         let mut names = self.durable.clone();
         let mut lost: HashSet<&str> = HashSet::new();
-        for change in &self.pending {
-            let survives = match survival {
-                Survival::Nothing => false,
-                Survival::Everything | Survival::Torn(_) => true,
-                Survival::Random(_) => random.coin(),
-            };
-            if survives && change.names().iter().all(|name| !lost.contains(name)) {
+        for (number, change) in self.pending.iter().enumerate() {
+            if survives(number) && change.names().iter().all(|name| !lost.contains(name)) {
                 change.apply(&mut names);
             } else {
                 lost.extend(change.names());

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::thread;
 use std::time::Duration;
 
-use super::state::SECTOR_BYTES;
+use super::inode::SECTOR_BYTES;
 use super::*;
 
 const LIMIT: Duration = Duration::from_secs(10);
