@@ -9,6 +9,7 @@
 //! sample of all. A campaign must never count what it did not check, nor go on after a loss.
 
 mod driver;
+mod flips;
 mod options;
 mod server;
 mod tally;
@@ -29,7 +30,7 @@ use self::server::Server;
 use self::tally::Tally;
 
 /// The parts, in the order in which they run.
-const PARTS: &[&dyn Part] = &[];
+const PARTS: &[&dyn Part] = &[&flips::Flips];
 
 /// Runs the campaign with the process's arguments and streams.
 pub fn main() -> ExitCode {
