@@ -9,6 +9,7 @@
 //! sample of all. A campaign must never count what it did not check, nor go on after a loss.
 
 mod driver;
+mod errors;
 mod flips;
 mod options;
 mod server;
@@ -30,7 +31,7 @@ use self::server::Server;
 use self::tally::Tally;
 
 /// The parts, in the order in which they run.
-const PARTS: &[&dyn Part] = &[&flips::Flips];
+const PARTS: &[&dyn Part] = &[&flips::Flips, &errors::Errors];
 
 /// Runs the campaign with the process's arguments and streams.
 pub fn main() -> ExitCode {

@@ -14,7 +14,7 @@ use crate::engine::storage::sim::{Random, SimStorage};
 use crate::engine::{Batch, Clock, Engine, KeyRange, Result, WriteOptions};
 
 const KEYS: u64 = 40;
-const STEPS: u64 = 75;
+pub(crate) const STEPS: u64 = 75;
 /// When the workload begins, and when what is left of it is looked at, in milliseconds.
 const BEGIN_MS: u64 = 1_000;
 const LATER_MS: u64 = 1_000_000;
@@ -61,6 +61,11 @@ pub(crate) fn seen(engine: &Engine) -> std::result::Result<Seen, String> {
     Ok(forward)
 }
 
+/// Whether this step takes sorted input straight into tables.
+pub(crate) fn is_ingestion(serial: u64) -> bool {
+    matches!(serial, 20 | 55)
+}
+
 /// A key that the workload uses.
 pub(crate) fn key(number: u64) -> Vec<u8> {
     format!("key-{number:04}").into_bytes()
@@ -89,6 +94,16 @@ pub(crate) struct History {
 }
 
 impl History {
+    /// The last state that was acknowledged.
+    pub(crate) fn last(&self) -> &Model {
+        &self.models[self.acknowledged]
+    }
+
+    /// Forgets what was attempted and certainly did not happen.
+    pub(crate) fn take_back(&mut self) {
+        self.models.truncate(self.acknowledged + 1);
+    }
+
     /// What survives is one of these.
     pub(crate) fn possible(&self) -> &[Model] {
         &self.models[self.acknowledged..]
@@ -124,17 +139,20 @@ impl Workload {
 
     /// Runs all steps, then closes; until the first error.
     pub(crate) fn run(&mut self, engine: &Engine) -> Result<()> {
-        for serial in 0..STEPS {
-            self.serial = serial;
-            self.clock.set(BEGIN_MS + 10 * serial);
-            self.step(engine)?;
-        }
+        (0..STEPS).try_for_each(|serial| self.run_step(engine, serial))?;
         engine.close()
+    }
+
+    /// Runs one step.
+    pub(crate) fn run_step(&mut self, engine: &Engine, serial: u64) -> Result<()> {
+        self.serial = serial;
+        self.clock.set(BEGIN_MS + 10 * serial);
+        self.step(engine)
     }
 
     fn step(&mut self, engine: &Engine) -> Result<()> {
         match self.serial {
-            20 | 55 => self.ingest(engine),
+            serial if is_ingestion(serial) => self.ingest(engine),
             30 | 70 => self.checkpoint(engine),
             40 => engine.compact_range(key(0)..key(KEYS / 2)),
             65 => engine.compact(),

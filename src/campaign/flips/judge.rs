@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::damage::{Damage, Damaged};
+use super::damage::{Damage, Damaged, kind};
 use super::sample::{LOOKED_AT_MS, MARKER, Sample, State, options};
 use super::shelf::Shelf;
 use crate::campaign::world::{Standing, world};
@@ -35,6 +35,8 @@ struct Trial<'a> {
     /// Whether the marker has been written.
     marked: bool,
     told: bool,
+    /// Whether one bit is all that is wrong: then errors name its file.
+    is_one_bit: bool,
 }
 
 /// Judges one damage; `Err` is a loss.
@@ -50,6 +52,7 @@ pub(super) fn judge(
         possible: vec![&sample.state],
         marked: false,
         told: false,
+        is_one_bit: matches!(damage, Damage::Flip { .. }),
     };
     let (engine, recovery) = match open(&shelf, 1) {
         Ok(opened) => opened,
@@ -205,6 +208,15 @@ impl<'a> Trial<'a> {
         }
     }
 
+    /// Whether a file can be inconsistent because of what became of others: a part of the sample, or
+    /// what an older manifest names.
+    fn may_miss(&self, file: &str) -> bool {
+        let is_of_manifest = |name: &String| matches!(kind(name), "manifest" | "CURRENT");
+        self.sample.files.contains_key(file)
+            || matches!(kind(file), "table" | "log" | "manifest")
+                && self.damaged.names.iter().any(is_of_manifest)
+    }
+
     /// An error names what was damaged, or another file that does not fit it.
     fn check_name(&self, error: &Error) -> Result<(), String> {
         let (Error::Corrupt { file, .. }
@@ -214,7 +226,7 @@ impl<'a> Trial<'a> {
             return Err(format!("an error that names no file: {error}"));
         };
         let is_named = |name: &String| name == file || error.to_string().contains(name.as_str());
-        if self.damaged.names.iter().any(is_named) || self.sample.files.contains_key(file) {
+        if self.damaged.names.iter().any(is_named) || !self.is_one_bit && self.may_miss(file) {
             return Ok(());
         }
         Err(format!("an error that names another file: {error}"))
