@@ -158,7 +158,7 @@ impl Found {
                 next = Segment::find(storage, *id)?;
             }
             let bytes = segment.read(storage)?;
-            self.replay_segment(&segment, &bytes, next.as_ref(), directory, options)?;
+            self.replay_segment(storage, &segment, &bytes, next.as_ref(), directory, options)?;
             current = next;
         }
         Ok(())
@@ -166,6 +166,7 @@ impl Found {
 
     fn replay_segment(
         &mut self,
+        storage: &dyn Storage,
         segment: &Segment,
         bytes: &[u8],
         successor: Option<&Segment>,
@@ -184,7 +185,7 @@ impl Found {
         let journal = segment.journal(bytes, known_end)?;
         self.apply(segment, &journal, options)?;
         if successor.is_none() {
-            self.note_ending(segment, bytes, &journal, directory)?;
+            self.note_ending(storage, segment, bytes, &journal, directory)?;
         }
         let (offset, next_group, last_crc) = (journal.end, journal.next_group, journal.last_crc);
         let is_unused =
@@ -250,6 +251,7 @@ impl Found {
     /// Looks at how the last segment ends.
     fn note_ending(
         &mut self,
+        storage: &dyn Storage,
         segment: &Segment,
         bytes: &[u8],
         journal: &Journal<'_>,
@@ -258,7 +260,9 @@ impl Found {
         match journal.ending {
             Ending::Clean => {}
             // The file that it goes on in had been prepared before this one named it.
-            Ending::Continues(id) if directory.segments.contains(&id) => {}
+            Ending::Continues(id) if directory.segments.contains(&id) => {
+                check_prepared(storage, id, &segment.header)?;
+            }
             Ending::Continues(id) => {
                 let what = format!("{} goes on in it, but it is missing", segment.name);
                 return Err(Error::corrupt(&filename::wal(id), 0, what));
@@ -272,6 +276,19 @@ impl Found {
         }
         Ok(())
     }
+}
+
+/// Whether segment `id`, in which no header stands, can be what its predecessor goes on in: prepared
+/// by the same run in the same size. What is shorter may have lost its header to a cut.
+fn check_prepared(storage: &dyn Storage, id: u64, predecessor: &Header) -> Result<()> {
+    let name = filename::wal(id);
+    let length = storage.open(&name).and_then(|file| file.len());
+    let length = length.map_err(|e| Error::io("open", &name, e))?;
+    if length < predecessor.file_bytes() {
+        let what = format!("the file had {} bytes and was cut", predecessor.file_bytes());
+        return Err(Error::corrupt(&name, length, what));
+    }
+    Ok(())
 }
 
 /// The tail from `offset` on, without the zeros at its end.
@@ -297,6 +314,7 @@ mod tests {
             previous_id: 8,
             previous_end: 4096,
             previous_crc: 6,
+            blocks: 0,
         };
         change(&mut header);
         let segment = Segment { id: 9, name: filename::wal(9), header };
