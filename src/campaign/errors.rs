@@ -87,7 +87,8 @@ impl Fault {
 
     fn random(random: &mut Random, calls: Calls) -> Fault {
         let looks = random.one_in(3);
-        let (kinds, most) = if looks { (&LOOKS[..], calls.looks) } else { (&CHANGES[..], calls.changes) };
+        let (kinds, most) =
+            if looks { (&LOOKS[..], calls.looks) } else { (&CHANGES[..], calls.changes) };
         Fault {
             looks,
             call: 1 + random.below(most),
@@ -204,8 +205,10 @@ impl Part for Errors {
                 _ => None,
             };
             if let Some((looks, call)) = call {
-                let run = |fault| count(case, scene.run(&[fault])?);
-                return Fault::all(looks, call).try_for_each(run);
+                for fault in Fault::all(looks, call) {
+                    count(case, scene.run(&[fault])?);
+                }
+                return Ok(());
             }
             at -= calls.changes + calls.looks;
         }
@@ -214,19 +217,17 @@ impl Part for Errors {
             let scenes = scenes()?;
             let scene = &scenes[random.below(scenes.len() as u64) as usize];
             let faults = [(); 2].map(|()| Fault::random(&mut random, scene.calls));
-            count(case, scene.run(&faults)?)?;
+            count(case, scene.run(&faults)?);
         }
         Ok(())
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it ends a chain of fallible steps")]
-fn count(case: &Case<'_>, judged: Judged) -> Result<(), String> {
+fn count(case: &Case<'_>, judged: Judged) {
     if judged.strikes > 0 {
         case.count(Count::Faults, 1);
         case.count(Count::Operations, judged.compared);
     }
-    Ok(())
 }
 
 /// Whether an error says what failed where.
@@ -403,11 +404,7 @@ fn is_possible(workload: &Workload, found: &Seen) -> bool {
 }
 
 /// Opens what was killed, with these faults.
-fn recover(
-    storage: &SimStorage,
-    workload: &Workload,
-    faults: &[Fault],
-) -> Result<Judged, String> {
+fn recover(storage: &SimStorage, workload: &Workload, faults: &[Fault]) -> Result<Judged, String> {
     for fault in faults {
         fault.plan(storage);
     }
@@ -424,32 +421,79 @@ fn recover(
 }
 
 #[cfg(test)]
-mod t {
+mod tests {
     use super::*;
+    use crate::campaign::Campaign;
+
     #[test]
-    fn survey() {
-        let stride: usize = std::env::var("STRIDE").map_or(37, |s| s.parse().unwrap());
-        let begun = std::time::Instant::now();
-        let mut losses: std::collections::BTreeMap<String, (u64, String)> = Default::default();
-        let (mut n, mut struck) = (0, 0);
-        for scene in scenes().unwrap() {
-            println!("{} {:?} {}", scene.seed, scene.calls, scene.killed.is_some());
-            for (looks, most) in [(false, scene.calls.changes), (true, scene.calls.looks)] {
-                for call in (1..=most).step_by(stride) {
-                    for fault in Fault::all(looks, call) {
-                        n += 1;
-                        match scene.run(&[fault]) {
-                            Ok(j) => struck += u64::from(j.strikes > 0),
-                            Err(what) => {
-                                let key: String = what.split("; ").next().unwrap().to_owned() + &format!("{:?}{:?}", fault.kind, fault.times);
-                                losses.entry(key).or_insert((0, what)).0 += 1;
-                            }
-                        }
-                    }
-                }
-            }
+    fn a_slice_of_a_pass_loses_nothing() {
+        let campaign = Campaign::for_tests();
+        let pass = Errors.pass().unwrap();
+        for seed in (0..pass).step_by(61) {
+            Errors.run(&Case::alone(seed, &campaign)).unwrap();
         }
-        println!("{n} runs, {struck} struck in {:?}", begun.elapsed());
-        for (_, (n, what)) in losses { println!("LOSS {n} x {what}"); }
+        assert!(campaign.tally.get(Count::Faults) > 300, "{}", campaign.tally);
+        assert!(campaign.tally.get(Count::Operations) > 5_000, "{}", campaign.tally);
+    }
+
+    #[test]
+    fn a_run_in_which_nothing_failed_is_not_counted() {
+        let campaign = Campaign::for_tests();
+        let far = Fault { looks: false, call: 1 << 40, kind: FaultKind::Io, times: Times::Once };
+        let judged = scenes().unwrap()[0].run(&[far]).unwrap();
+        count(&Case::alone(0, &campaign), judged);
+        assert_eq!((judged.strikes, campaign.tally.get(Count::Faults)), (0, 0));
+    }
+
+    /// A workload that has run some steps, with nothing wrong.
+    fn run(storage: &SimStorage) -> Run<'_> {
+        let mut workload = Workload::new(1);
+        let engine = workload.open(storage.clone()).unwrap();
+        (0..9).for_each(|serial| workload.run_step(&engine, serial).unwrap());
+        Run { storage, workload, engine, errors: 0, compared: 0 }
+    }
+
+    /// Has the history say that more was acknowledged than was.
+    fn forge(workload: &mut Workload) {
+        let mut model = workload.history.last().clone();
+        model.insert(b"key-0000".to_vec(), (b"never written".to_vec(), None));
+        workload.history.models.push(model);
+        workload.history.acknowledged += 1;
+    }
+
+    #[test]
+    fn what_was_acknowledged_and_is_not_there_is_found() {
+        let storage = SimStorage::new(1);
+        let mut run = run(&storage);
+        run.shows_the_last().unwrap();
+        forge(&mut run.workload);
+        assert!(run.shows_the_last().unwrap_err().contains("not what was acknowledged"));
+        assert!(run.shows_the_last_or_tells().is_err());
+        let mut workload = run.workload;
+        drop(run.engine);
+        assert!(survives(&storage, &workload).unwrap_err().contains("lost"));
+        assert!(recover(&storage.kill(), &workload, &[]).is_err());
+        workload.history.acknowledged -= 1;
+        survives(&storage, &workload).unwrap();
+        recover(&storage.kill(), &workload, &[]).unwrap();
+    }
+
+    #[test]
+    fn an_engine_that_goes_on_after_its_log_failed_is_found() {
+        let storage = SimStorage::new(1);
+        let mut run = run(&storage);
+        assert!(run.is_failed().unwrap_err().contains("a write ends with Ok"));
+    }
+
+    #[test]
+    fn errors_that_fit_no_state_are_found() {
+        let storage = SimStorage::new(1);
+        let mut run = run(&storage);
+        assert!(run.judge(&Error::OutOfOrder, false).unwrap_err().contains("does not say"));
+        let error = Error::io("write", "a file", std::io::ErrorKind::Other.into());
+        for _ in 0..ERRORS {
+            assert_eq!(run.judge(&error, false), Ok(true));
+        }
+        assert!(run.judge(&error, false).unwrap_err().contains("nothing fails any more"));
     }
 }

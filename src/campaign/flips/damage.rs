@@ -12,8 +12,9 @@ use super::sample::Sample;
 use super::shelf::Files;
 use crate::engine::storage::sim::Random;
 
-/// Sizes of pieces: a sector, and a block of a journal or a page.
-const PIECES: [usize; 2] = [512, 4096];
+/// Sizes of pieces: a sector, and a block of a journal or a page. What is left at the end of a file is
+/// a piece of the first size for which it is one.
+const PIECES: [Range<usize>; 2] = [0..512, 512..4096];
 /// By how many bytes files are grown.
 const GROWTHS: [usize; 4] = [1, 72, 512, 4096];
 /// A table's last bytes, which are no block.
@@ -31,19 +32,41 @@ pub(super) struct Place {
 /// One damage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Damage {
-    Flip { file: usize, offset: usize, bit: u32 },
-    Cut { file: usize, bytes: usize },
+    Flip {
+        file: usize,
+        offset: usize,
+        bit: u32,
+    },
+    Cut {
+        file: usize,
+        bytes: usize,
+    },
     /// Bytes are appended: zeros or noise.
-    Grow { file: usize, bytes: usize, noise: bool },
-    Delete { file: usize },
+    Grow {
+        file: usize,
+        bytes: usize,
+        noise: bool,
+    },
+    Delete {
+        file: usize,
+    },
     /// Two files of one kind have each other's bytes.
-    Exchange { files: [usize; 2] },
+    Exchange {
+        files: [usize; 2],
+    },
     /// A file is what it was earlier.
-    Restore { earlier: usize },
+    Restore {
+        earlier: usize,
+    },
     /// One place has another one's bytes as well, as far as they go.
-    Copy { from: Place, to: Place },
+    Copy {
+        from: Place,
+        to: Place,
+    },
     /// Two places have each other's bytes, as far as the shorter goes.
-    Swap { places: [Place; 2] },
+    Swap {
+        places: [Place; 2],
+    },
 }
 
 /// Numbers that belong together.
@@ -88,7 +111,7 @@ impl Stretch {
 
 /// The pair number `at` of those in which the first is less than the second.
 fn pair(at: usize) -> (usize, usize) {
-    let mut high = ((2 * at) as f64).sqrt() as usize;
+    let mut high = (2 * at).isqrt();
     while high * high.saturating_sub(1) / 2 > at {
         high -= 1;
     }
@@ -111,7 +134,7 @@ impl Plan {
             stretches.push(Stretch::Cuts { file, bytes: bytes.len() });
         }
         stretches.push(Stretch::Listed(whole_files(sample)));
-        for places in PIECES.map(|bytes| pieces(sample, bytes)).into_iter().chain([blocks(sample)]) {
+        for places in PIECES.iter().map(|sizes| pieces(sample, sizes)).chain([blocks(sample)]) {
             let sources = different(sample, &places);
             stretches.push(Stretch::Swaps { places: places.clone() });
             stretches.push(Stretch::Copies { places, sources });
@@ -147,7 +170,7 @@ pub(super) fn kind(name: &str) -> &str {
 }
 
 /// Damages of whole files.
-fn whole_files(sample: &Sample) -> Vec<Damage> {
+pub(super) fn whole_files(sample: &Sample) -> Vec<Damage> {
     let names: Vec<&String> = sample.files.keys().collect();
     let mut damages = Vec::new();
     for (file, name) in names.iter().enumerate() {
@@ -163,15 +186,18 @@ fn whole_files(sample: &Sample) -> Vec<Damage> {
     damages
 }
 
-/// All files in pieces of this size.
-fn pieces(sample: &Sample, bytes: usize) -> Vec<Place> {
-    let of_file = |(file, content): (usize, &Arc<Vec<u8>>)| {
-        let length = content.len();
-        let starts = (0..length).step_by(bytes);
-        let places = starts.map(move |start| Place { file, range: start..length.min(start + bytes) });
-        places.collect::<Vec<_>>()
-    };
-    sample.files.values().enumerate().flat_map(of_file).collect()
+/// All files in pieces of the greater size; what is not longer than the lesser one is left out.
+fn pieces(sample: &Sample, sizes: &Range<usize>) -> Vec<Place> {
+    let mut places = Vec::new();
+    for (file, content) in sample.files.values().enumerate() {
+        for start in (0..content.len()).step_by(sizes.end) {
+            let range = start..content.len().min(start + sizes.end);
+            if range.len() > sizes.start {
+                places.push(Place { file, range });
+            }
+        }
+    }
+    places
 }
 
 /// The blocks of all tables, with their trailers.
@@ -186,7 +212,7 @@ fn blocks(sample: &Sample) -> Vec<Place> {
 
 /// Where the blocks of table `id` are: nothing stands between them, and each is followed by a
 /// checksum over id, place and content, as `docs/format.md` says.
-fn blocks_of(id: u64, bytes: &[u8]) -> Vec<Range<usize>> {
+pub(super) fn blocks_of(id: u64, bytes: &[u8]) -> Vec<Range<usize>> {
     let mut blocks = Vec::new();
     let mut start = 0;
     let end = bytes.len().saturating_sub(FOOTER_BYTES);

@@ -1,6 +1,6 @@
 //! Opens a damaged database, looks at all of it, goes on with it, and judges every answer.
 
-use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::damage::{Damage, Damaged, kind};
 use super::sample::{LOOKED_AT_MS, MARKER, Sample, State, options};
@@ -84,33 +84,43 @@ fn open(shelf: &Shelf, seed: u64) -> Result<(Engine, Recovery), Error> {
     Engine::open(world(shelf.clone(), Standing::at(LOOKED_AT_MS), seed), options())
 }
 
-/// What may be there in place of the newest state.
+/// What may be there in place of the newest state: see the part's essay.
 fn excused<'a>(sample: &'a Sample, damage: &Damage, recovery: &Recovery) -> Vec<&'a State> {
-    if matches!(damage, Damage::Restore { .. }) {
-        return sample.history.iter().collect();
+    match (damage, &sample.unsealed) {
+        (Damage::Restore { .. }, _) => sample.history.iter().collect(),
+        (Damage::Cut { .. }, _) | (_, None) => Vec::new(),
+        (_, Some(unsealed)) => {
+            let is_told = recovery.torn.is_some();
+            let is_excused = damage.places().iter().any(|place| {
+                sample.files.keys().nth(place.file) == Some(&unsealed.file)
+                    && hits(&place.range, &unsealed.range)
+                    && (is_told || replaces_header(&place.range, &unsealed.range))
+            });
+            if is_excused { vec![&unsealed.before] } else { Vec::new() }
+        }
     }
-    let Some(unsealed) = &sample.unsealed else { return Vec::new() };
-    let file = sample.files.keys().position(|name| *name == unsealed.file);
-    let (start, end) = (unsealed.range.start, unsealed.range.end);
-    let places = damage.places().into_iter().filter(|place| Some(place.file) == file);
-    let is_excused = places.into_iter().any(|place| {
-        let is_hit = place.range.start < end && start < place.range.end;
-        let header_is_gone =
-            place.range.start <= start && start + GROUP_HEADER_BYTES <= place.range.end;
-        let can_be_told = !header_is_gone;
-        is_hit && !matches!(damage, Damage::Cut { .. }) && (recovery.torn.is_some() || !can_be_told)
-    });
-    if is_excused { vec![&unsealed.before] } else { Vec::new() }
 }
 
-impl<'a> Trial<'a> {
+fn hits(damaged: &Range<usize>, group: &Range<usize>) -> bool {
+    damaged.start < group.end && group.start < damaged.end
+}
+
+/// Whether nothing is left that could tell that a group had been begun.
+fn replaces_header(damaged: &Range<usize>, group: &Range<usize>) -> bool {
+    damaged.start <= group.start && group.start + GROUP_HEADER_BYTES <= damaged.end
+}
+
+impl Trial<'_> {
     /// Reads everything in every way.
     fn look(&mut self, engine: &Engine) -> Result<(), String> {
         for key in &self.sample.keys {
             let answer = engine.get(key).map(|value| value.map(|value| value.to_vec()));
-            self.take(engine, answer, |state, answer| state.get(key) == answer.as_ref(), || {
-                format!("get {}", key.escape_ascii())
-            })?;
+            self.take(
+                engine,
+                answer,
+                |state, answer| state.get(key) == answer.as_ref(),
+                || format!("get {}", key.escape_ascii()),
+            )?;
         }
         let marker = engine.get(MARKER).map_err(|error| format!("the marker: {error}"))?;
         if marker.as_deref() != self.marked.then_some(MARK) {
@@ -149,7 +159,9 @@ impl<'a> Trial<'a> {
                 }
                 Ok(())
             }
-            Err(error) => self.note_told(engine, &error).map_err(|why| format!("{}: {why}", what())),
+            Err(error) => {
+                self.note_told(engine, &error).map_err(|why| format!("{}: {why}", what()))
+            }
         }
     }
 
@@ -177,9 +189,10 @@ impl<'a> Trial<'a> {
         let marked = self.marked;
         self.possible.retain(|state| {
             let expected = expected(state, marked, reversed);
-            let is_prefix = shown.iter().zip(&expected).all(|((key, value), wanted)| {
-                (key.as_slice(), value.as_slice()) == *wanted
-            });
+            let is_prefix = shown
+                .iter()
+                .zip(&expected)
+                .all(|((key, value), wanted)| (key.as_slice(), value.as_slice()) == *wanted);
             let length = shown.len();
             is_prefix && (length == expected.len() || !is_whole && length < expected.len())
         });
@@ -235,9 +248,8 @@ impl<'a> Trial<'a> {
 
 /// What a scan shows of a state.
 fn expected(state: &State, marked: bool, reversed: bool) -> Vec<(&[u8], &[u8])> {
-    let pairs: BTreeMap<&[u8], &[u8]> =
-        state.iter().map(|(key, value)| (key.as_slice(), value.as_slice())).collect();
-    let mut pairs: Vec<_> = pairs.into_iter().chain(marked.then_some((MARKER, MARK))).collect();
+    let pairs = state.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
+    let mut pairs: Vec<_> = pairs.chain(marked.then_some((MARKER, MARK))).collect();
     if reversed {
         pairs.reverse();
     }
