@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Directory, Recovery, TornTail};
 use crate::engine::error::{Error, Result};
 use crate::engine::filename::{self, CURRENT};
-use crate::engine::journal::format::BLOCK_BYTES;
+use crate::engine::journal::format::{BLOCK_BYTES, HeaderBlock};
 use crate::engine::journal::{self, Ending, Header, Journal, Purpose};
 use crate::engine::key::{Kind, Seq};
 use crate::engine::memtable::Memtable;
@@ -53,12 +53,20 @@ struct Segment {
 }
 
 impl Segment {
-    /// Reads a segment's header; `None` if it was prepared and never used.
-    fn find(storage: &dyn Storage, id: u64) -> Result<Option<Self>> {
+    /// Reads a segment's header; `None` if it was prepared and never used. What was recycled may still
+    /// have the header of a segment before `first`, the oldest one that is needed.
+    fn find(storage: &dyn Storage, id: u64, first: u64) -> Result<Option<Self>> {
         let name = filename::wal(id);
         let start = storage
             .read_start_from_device(&name, BLOCK_BYTES)
             .map_err(|e| Error::io("read", &name, e))?;
+        if let HeaderBlock::Valid(header) = Header::decode(&start)
+            && header.id != id
+            && header.id >= first
+        {
+            let what = format!("it holds the log of {}", filename::wal(header.id));
+            return Err(Error::corrupt(&name, 0, what));
+        }
         let header = match journal::read_header(&name, &start, id, Purpose::Wal)? {
             Some(header) => Some(header),
             // Only the whole file can tell that there never was one.
@@ -85,7 +93,7 @@ fn read_file(storage: &dyn Storage, name: &str) -> Result<Vec<u8>> {
 pub(super) fn read_nothing(storage: &dyn Storage, directory: &Directory) -> Result<Found> {
     let mut data = directory.tables.iter().map(|id| filename::table(*id)).next();
     for id in &directory.segments {
-        if let Some(segment) = Segment::find(storage, *id)?
+        if let Some(segment) = Segment::find(storage, *id, u64::MAX)?
             && !segment.journal(&segment.read(storage)?, None)?.groups.is_empty()
         {
             data = Some(segment.name);
@@ -145,7 +153,7 @@ impl Found {
         if !directory.segments.contains(&first) {
             return Err(Error::corrupt(&filename::wal(first), 0, "this log segment is missing"));
         }
-        let mut current = Segment::find(storage, first)?;
+        let mut current = Segment::find(storage, first, first)?;
         if current.is_none() {
             return Err(Error::corrupt(&filename::wal(first), 0, "the file header is damaged"));
         }
@@ -155,7 +163,7 @@ impl Found {
             while next.is_none()
                 && let Some(id) = rest.next()
             {
-                next = Segment::find(storage, *id)?;
+                next = Segment::find(storage, *id, first)?;
             }
             let bytes = segment.read(storage)?;
             self.replay_segment(storage, &segment, &bytes, next.as_ref(), directory, options)?;
