@@ -9,12 +9,14 @@
 //! sample of all. A campaign must never count what it did not check, nor go on after a loss.
 
 mod driver;
+mod errors;
+mod flips;
 mod kills;
 mod options;
 #[cfg(feature = "planted")]
 mod planted;
-mod process;
 mod power;
+mod process;
 mod server;
 mod tally;
 mod wire;
@@ -35,7 +37,8 @@ use self::server::Server;
 use self::tally::Tally;
 
 /// The parts, in the order in which they run.
-const PARTS: &[&dyn Part] = &[&power::Power, &kills::Kills, &kills::Disk];
+const PARTS: &[&dyn Part] =
+    &[&power::Power, &errors::Errors, &flips::Flips, &kills::Kills, &kills::Disk];
 
 /// Runs the campaign with the process's arguments and streams.
 pub fn main() -> ExitCode {

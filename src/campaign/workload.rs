@@ -18,7 +18,7 @@ use crate::engine::{
 
 /// How many keys there are.
 pub(crate) const KEYS: u64 = 40;
-const STEPS: u64 = 75;
+pub(crate) const STEPS: u64 = 75;
 /// When the first life begins, and when what is left of it is looked at, in milliseconds.
 const BEGIN_MS: u64 = 1_000;
 const LATER_MS: u64 = 1_000_000;
@@ -63,6 +63,11 @@ pub(crate) fn seen(engine: &Engine) -> std::result::Result<Seen, String> {
         return Err("walks and lookups differ".to_owned());
     }
     Ok(forward)
+}
+
+/// Whether this step takes sorted input straight into tables.
+pub(crate) fn is_ingestion(serial: u64) -> bool {
+    matches!(serial, 20 | 55)
 }
 
 /// A key that the workload uses.
@@ -173,6 +178,16 @@ pub(crate) struct History {
 }
 
 impl History {
+    /// The last state that was acknowledged.
+    pub(crate) fn last(&self) -> &Model {
+        &self.models[self.acknowledged]
+    }
+
+    /// Forgets what was attempted and certainly did not happen.
+    pub(crate) fn take_back(&mut self) {
+        self.models.truncate(self.acknowledged + 1);
+    }
+
     /// What survives is one of these.
     pub(crate) fn possible(&self) -> &[Model] {
         &self.models[self.acknowledged..]
@@ -227,20 +242,23 @@ impl Workload {
 
     /// Runs all steps, then closes; until the first error.
     pub(crate) fn run(&mut self, engine: &Engine) -> Result<()> {
-        for step in 0..STEPS {
-            let (first, tick_ms) = (STEPS * self.shape.life, self.shape.tick_ms);
-            self.serial = first + step;
-            self.clock.set(self.shape.begin_ms() + tick_ms * step);
-            self.step(engine, (step + self.shape.offset) % STEPS)?;
-        }
+        (0..STEPS).try_for_each(|step| self.run_step(engine, step))?;
         engine.close()?;
         self.promised(self.latest());
         Ok(())
     }
 
+    /// Runs one step.
+    pub(crate) fn run_step(&mut self, engine: &Engine, step: u64) -> Result<()> {
+        let (first, tick_ms) = (STEPS * self.shape.life, self.shape.tick_ms);
+        self.serial = first + step;
+        self.clock.set(self.shape.begin_ms() + tick_ms * step);
+        self.step(engine, (step + self.shape.offset) % STEPS)
+    }
+
     fn step(&mut self, engine: &Engine, number: u64) -> Result<()> {
         match number {
-            20 | 55 => self.ingest(engine),
+            number if is_ingestion(number) => self.ingest(engine),
             30 | 70 => self.checkpoint(engine),
             40 => engine.compact_range(key(0)..key(KEYS / 2)),
             65 => engine.compact(),

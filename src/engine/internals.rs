@@ -189,6 +189,7 @@ fn start(environment: &Environment, spare: Spare) -> Result<Wal> {
         previous_id: 0,
         previous_end: 0,
         previous_crc: 0,
+        blocks: 0,
     };
     let journal = wal::start_segment(spare, &header)?;
     Ok(Wal::new(journal, SEGMENT, Arc::clone(&environment.random)))

@@ -94,6 +94,51 @@ fn a_missing_file_is_named_and_nothing_is_changed() {
 }
 
 #[test]
+fn a_log_that_was_cut_is_refused_and_named() {
+    let (storage, state) = sample();
+    let mut refused = 0;
+    for name in files(&storage).into_iter().filter(|name| name.strip_suffix(".wal").is_some()) {
+        let length = storage.read_file(&name).unwrap().len() as u64;
+        for cut in (0..length).step_by(512).chain([1, 75, length - 1]) {
+            let damaged = storage.power_cut(Survival::Everything);
+            damaged.truncate_file(&name, cut).unwrap();
+            match open(damaged, 2) {
+                // It had been prepared ahead, and held nothing.
+                Ok(engine) => {
+                    assert!(observe(&engine, KEYS).unwrap() == state, "{name} cut to {cut}");
+                }
+                Err(error) => {
+                    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+                    assert!(error.to_string().contains(&name), "{name} cut to {cut}: {error}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
+
+#[test]
+fn log_segments_that_changed_places_are_refused() {
+    let (storage, state) = sample();
+    let is_segment = |name: &String| name.strip_suffix(".wal").is_some();
+    let segments: Vec<String> = files(&storage).into_iter().filter(is_segment).collect();
+    assert!(segments.len() > 1, "one that is in use, and one prepared ahead");
+    for (at, one) in segments.iter().enumerate() {
+        for other in &segments[at + 1..] {
+            let damaged = storage.power_cut(Survival::Everything);
+            let bytes = [one, other].map(|name| damaged.read_file(name).unwrap());
+            damaged.write_file(one, &bytes[1]).unwrap();
+            damaged.write_file(other, &bytes[0]).unwrap();
+            match open(damaged, 2) {
+                Ok(engine) => assert!(observe(&engine, KEYS).unwrap() == state, "{one}, {other}"),
+                Err(error) => assert!(matches!(error, Error::Corrupt { .. }), "{error}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn damage_in_a_table_fails_reads_of_its_block_only() {
     let storage = SimStorage::new(1);
     let engine = open(storage.clone(), 1).unwrap();

@@ -101,6 +101,7 @@ fn start_log(target: &Environment, mut snapshot: Snapshot) -> Result<()> {
         previous_id: 0,
         previous_end: 0,
         previous_crc: 0,
+        blocks: 1,
     };
     wal::start_segment(spare, &header)?;
     VersionSet::create(target.clone(), snapshot).map(|_| ())

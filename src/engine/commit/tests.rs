@@ -34,6 +34,7 @@ fn pipeline(storage: &SimStorage, durability: Durability, clock: Arc<Dial>) -> C
         previous_id: 0,
         previous_end: 0,
         previous_crc: 0,
+        blocks: 0,
     };
     let segment = create_segment(storage, 1, SEGMENT_BYTES).unwrap();
     let journal = start_segment(segment, &header).unwrap();

@@ -47,6 +47,8 @@ pub(crate) struct Header {
     pub(crate) previous_end: u64,
     /// The header checksum of that one's last group (0 if it has none).
     pub(crate) previous_crc: u32,
+    /// How many blocks the file has had from the beginning, 0 if it grows: a shorter one was cut.
+    pub(crate) blocks: u32,
 }
 
 /// What a header block holds.
@@ -80,7 +82,7 @@ impl Header {
             block.extend_from_slice(&number.to_le_bytes());
         }
         block.extend_from_slice(&self.previous_crc.to_le_bytes());
-        block.extend_from_slice(&[0; 4]);
+        block.extend_from_slice(&self.blocks.to_le_bytes());
         block.extend_from_slice(&crc32c::crc32c(&block).to_le_bytes());
         block.resize(BLOCK_BYTES, 0);
         block
@@ -118,8 +120,19 @@ impl Header {
             previous_id: get_u64(bytes, 48)?,
             previous_end: get_u64(bytes, 56)?,
             previous_crc: get_u32(bytes, 64)?,
+            blocks: get_u32(bytes, 68)?,
         }))
     }
+
+    /// The bytes that the file has at least.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        u64::from(self.blocks) * BLOCK_BYTES as u64
+    }
+}
+
+/// A file's length in whole blocks.
+pub(crate) fn blocks_in(bytes: usize) -> u32 {
+    (bytes / BLOCK_BYTES) as u32
 }
 
 /// What a group is.

@@ -100,6 +100,10 @@ pub(crate) fn open<'a>(
         last_crc: header.previous_crc,
         ending: Ending::Clean,
     };
+    if (bytes.len() as u64) < header.file_bytes() {
+        let what = format!("the file had {} bytes and was cut", header.file_bytes());
+        return Err(Error::corrupt(name, bytes.len() as u64, what));
+    }
     let mut next_seq = header.first_seq;
     while journal.ending == Ending::Clean && known_end.is_none_or(|end| journal.end < end) {
         let Some((group, crc, payload)) = whole_group(bytes, header, journal.end) else {

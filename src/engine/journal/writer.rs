@@ -75,6 +75,8 @@ pub(crate) struct JournalWriter {
     next_group: u64,
     synced_group: u64,
     previous_crc: u32,
+    /// Of the file, 0 if it grows.
+    blocks: u32,
 }
 
 impl JournalWriter {
@@ -92,6 +94,7 @@ impl JournalWriter {
             next_group: header.first_group,
             synced_group: header.first_group - 1,
             previous_crc: header.previous_crc,
+            blocks: header.blocks,
         })
     }
 
@@ -149,7 +152,7 @@ impl JournalWriter {
         self.offset
     }
 
-    /// The header of a journal that goes on where this one ends.
+    /// The header of a journal of the same size that goes on where this one ends.
     pub(crate) fn successor(&self, id: u64, epoch: u64, first_seq: Seq) -> Header {
         Header {
             purpose: super::Purpose::Wal,
@@ -160,6 +163,7 @@ impl JournalWriter {
             previous_id: self.id,
             previous_end: self.offset,
             previous_crc: self.previous_crc,
+            blocks: self.blocks,
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::engine::compaction::job::{Cuts, Surroundings, Target, write_tables};
 use crate::engine::error::{Error, Result};
 use crate::engine::filename;
 use crate::engine::iter::{Retention, VisibleIter};
+use crate::engine::journal::format::blocks_in;
 use crate::engine::journal::{Header, Purpose};
 use crate::engine::options::{Environment, Options};
 use crate::engine::storage::Storage;
@@ -99,7 +100,7 @@ fn start_log(
     let id = spare.id;
     let epoch = if is_planted(Bug::ReuseEpoch) { 0 } else { (environment.random)() };
     let header = match unused.filter(|header| header.id == id) {
-        Some(header) => Header { epoch, ..header.clone() },
+        Some(header) => Header { epoch, blocks: blocks_in(bytes), ..header.clone() },
         None => Header {
             purpose: Purpose::Wal,
             id,
@@ -109,6 +110,7 @@ fn start_log(
             previous_id: end.map_or(0, |end| end.id),
             previous_end: end.map_or(0, |end| end.offset),
             previous_crc: end.map_or(0, |end| end.last_crc),
+            blocks: blocks_in(bytes),
         },
     };
     let journal = wal::start_segment(spare, &header)?;

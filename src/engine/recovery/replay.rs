@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Directory, Recovery, TornTail};
 use crate::engine::error::{Error, Result};
 use crate::engine::filename::{self, CURRENT};
-use crate::engine::journal::format::BLOCK_BYTES;
+use crate::engine::journal::format::{BLOCK_BYTES, HeaderBlock};
 use crate::engine::journal::{self, Ending, Header, Journal, Purpose};
 use crate::engine::key::{Kind, Seq};
 use crate::engine::memtable::Memtable;
@@ -54,12 +54,20 @@ struct Segment {
 }
 
 impl Segment {
-    /// Reads a segment's header; `None` if it was prepared and never used.
-    fn find(storage: &dyn Storage, id: u64) -> Result<Option<Self>> {
+    /// Reads a segment's header; `None` if it was prepared and never used. What was recycled may still
+    /// have the header of a segment before `first`, the oldest one that is needed.
+    fn find(storage: &dyn Storage, id: u64, first: u64) -> Result<Option<Self>> {
         let name = filename::wal(id);
         let start = storage
             .read_start_from_device(&name, BLOCK_BYTES)
             .map_err(|e| Error::io("read", &name, e))?;
+        if let HeaderBlock::Valid(header) = Header::decode(&start)
+            && header.id != id
+            && header.id >= first
+        {
+            let what = format!("it holds the log of {}", filename::wal(header.id));
+            return Err(Error::corrupt(&name, 0, what));
+        }
         let header = match journal::read_header(&name, &start, id, Purpose::Wal)? {
             Some(header) => Some(header),
             // Only the whole file can tell that there never was one.
@@ -86,7 +94,7 @@ fn read_file(storage: &dyn Storage, name: &str) -> Result<Vec<u8>> {
 pub(super) fn read_nothing(storage: &dyn Storage, directory: &Directory) -> Result<Found> {
     let mut data = directory.tables.iter().map(|id| filename::table(*id)).next();
     for id in &directory.segments {
-        if let Some(segment) = Segment::find(storage, *id)?
+        if let Some(segment) = Segment::find(storage, *id, u64::MAX)?
             && !segment.journal(&segment.read(storage)?, None)?.groups.is_empty()
         {
             data = Some(segment.name);
@@ -146,7 +154,7 @@ impl Found {
         if !directory.segments.contains(&first) {
             return Err(Error::corrupt(&filename::wal(first), 0, "this log segment is missing"));
         }
-        let mut current = Segment::find(storage, first)?;
+        let mut current = Segment::find(storage, first, first)?;
         if current.is_none() {
             return Err(Error::corrupt(&filename::wal(first), 0, "the file header is damaged"));
         }
@@ -156,10 +164,10 @@ impl Found {
             while next.is_none()
                 && let Some(id) = rest.next()
             {
-                next = Segment::find(storage, *id)?;
+                next = Segment::find(storage, *id, first)?;
             }
             let bytes = segment.read(storage)?;
-            self.replay_segment(&segment, &bytes, next.as_ref(), directory, options)?;
+            self.replay_segment(storage, &segment, &bytes, next.as_ref(), directory, options)?;
             current = next;
         }
         Ok(())
@@ -167,6 +175,7 @@ impl Found {
 
     fn replay_segment(
         &mut self,
+        storage: &dyn Storage,
         segment: &Segment,
         bytes: &[u8],
         successor: Option<&Segment>,
@@ -185,7 +194,7 @@ impl Found {
         let journal = segment.journal(bytes, known_end)?;
         self.apply(segment, &journal, options)?;
         if successor.is_none() {
-            self.note_ending(segment, bytes, &journal, directory)?;
+            self.note_ending(storage, segment, bytes, &journal, directory)?;
         }
         let (offset, next_group, last_crc) = (journal.end, journal.next_group, journal.last_crc);
         let is_unused =
@@ -252,6 +261,7 @@ impl Found {
     /// Looks at how the last segment ends.
     fn note_ending(
         &mut self,
+        storage: &dyn Storage,
         segment: &Segment,
         bytes: &[u8],
         journal: &Journal<'_>,
@@ -260,7 +270,9 @@ impl Found {
         match journal.ending {
             Ending::Clean => {}
             // The file that it goes on in had been prepared before this one named it.
-            Ending::Continues(id) if directory.segments.contains(&id) => {}
+            Ending::Continues(id) if directory.segments.contains(&id) => {
+                check_prepared(storage, id, &segment.header)?;
+            }
             Ending::Continues(id) => {
                 let what = format!("{} goes on in it, but it is missing", segment.name);
                 return Err(Error::corrupt(&filename::wal(id), 0, what));
@@ -274,6 +286,19 @@ impl Found {
         }
         Ok(())
     }
+}
+
+/// Whether segment `id`, in which no header stands, can be what its predecessor goes on in: prepared
+/// by the same run in the same size. What is shorter may have lost its header to a cut.
+fn check_prepared(storage: &dyn Storage, id: u64, predecessor: &Header) -> Result<()> {
+    let name = filename::wal(id);
+    let length = storage.open(&name).and_then(|file| file.len());
+    let length = length.map_err(|e| Error::io("open", &name, e))?;
+    if length < predecessor.file_bytes() {
+        let what = format!("the file had {} bytes and was cut", predecessor.file_bytes());
+        return Err(Error::corrupt(&name, length, what));
+    }
+    Ok(())
 }
 
 /// The tail from `offset` on, without the zeros at its end.
@@ -299,6 +324,7 @@ mod tests {
             previous_id: 8,
             previous_end: 4096,
             previous_crc: 6,
+            blocks: 0,
         };
         change(&mut header);
         let segment = Segment { id: 9, name: filename::wal(9), header };

@@ -153,6 +153,11 @@ impl SimStorage {
         self.machine.state().faults.fail_read(n, kind, times);
     }
 
+    /// Calls so far that a planned fault hit.
+    pub fn fault_count(&self) -> u64 {
+        self.machine.state().faults.struck()
+    }
+
     /// Takes back every fault and crash that was planned and has not happened.
     pub fn clear_faults(&self) {
         self.machine.state().faults.clear();

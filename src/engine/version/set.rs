@@ -228,6 +228,7 @@ impl VersionSet {
             previous_id: 0,
             previous_end: 0,
             previous_crc: 0,
+            blocks: 0,
         };
         self.manifest = Some(JournalWriter::start(file, name, &header)?);
         let everything = self.snapshot.as_edit();

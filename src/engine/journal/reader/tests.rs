@@ -21,6 +21,7 @@ fn header() -> Header {
         previous_id: 0,
         previous_end: 0,
         previous_crc: 0,
+        blocks: 0,
     }
 }
 

@@ -89,6 +89,7 @@ pub(super) struct Faults {
     crash_at: Option<u64>,
     call_plan: Vec<Planned>,
     read_plan: Vec<Planned>,
+    struck: u64,
 }
 
 impl Faults {
@@ -98,6 +99,10 @@ impl Faults {
 
     pub(super) fn reads(&self) -> u64 {
         self.reads
+    }
+
+    pub(super) fn struck(&self) -> u64 {
+        self.struck
     }
 
     pub(super) fn crash_at(&mut self, n: u64) {
@@ -138,17 +143,18 @@ impl Faults {
             self.down = true;
             return Ok(Verdict::Crash);
         }
-        Ok(match strike(&mut self.call_plan, self.calls, call) {
-            Some(kind) => Verdict::Fail(kind),
-            None => Verdict::Proceed,
-        })
+        let struck = strike(&mut self.call_plan, self.calls, call);
+        self.struck += u64::from(struck.is_some());
+        Ok(struck.map_or(Verdict::Proceed, Verdict::Fail))
     }
 
     /// Counts a looking call and fails it if that was planned.
     pub(super) fn enter_read(&mut self) -> io::Result<()> {
         self.check_up()?;
         self.reads += 1;
-        strike(&mut self.read_plan, self.reads, Call::Read).map_or(Ok(()), |kind| Err(kind.error()))
+        let struck = strike(&mut self.read_plan, self.reads, Call::Read);
+        self.struck += u64::from(struck.is_some());
+        struck.map_or(Ok(()), |kind| Err(kind.error()))
     }
 }
 

@@ -225,8 +225,10 @@ fn faults_hit_the_call_they_were_planned_for() {
         assert_eq!(file.sync().unwrap_err().kind(), ErrorKind::QuotaExceeded);
         assert_eq!(storage.create("g").err().unwrap().kind(), ErrorKind::QuotaExceeded);
     }
+    assert_eq!(storage.fault_count(), 7);
     storage.clear_faults();
     storage.create("g").unwrap();
+    assert_eq!(storage.fault_count(), 7);
 
     storage.fail_read(storage.read_count() + 1, FaultKind::Io, Times::Once);
     assert_eq!(file.len().unwrap_err().raw_os_error(), Some(5));
