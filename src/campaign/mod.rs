@@ -11,6 +11,7 @@
 mod driver;
 mod options;
 mod server;
+mod simulation;
 mod tally;
 mod workload;
 mod world;
@@ -29,7 +30,7 @@ use self::server::Server;
 use self::tally::Tally;
 
 /// The parts, in the order in which they run.
-const PARTS: &[&dyn Part] = &[];
+const PARTS: &[&dyn Part] = &[&simulation::Simulation];
 
 /// Runs the campaign with the process's arguments and streams.
 pub fn main() -> ExitCode {

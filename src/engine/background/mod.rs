@@ -261,6 +261,17 @@ impl Inner {
         }
     }
 
+    /// One step of it: a segment and a flush, or a merge or what was asked for, more urgent or not.
+    #[cfg(feature = "campaign")]
+    pub(crate) fn step_background(&self, may_merge: bool) {
+        let once = |step: Result<bool>| step.map(|_| false);
+        match self.background.is_over() {
+            true => {}
+            false if may_merge => self.run_merges(|| once(self.merge_step())),
+            false => self.run(|| once(self.do_urgent())),
+        }
+    }
+
     fn run_merges(&self, step: impl Fn() -> Result<bool>) {
         // In manual mode any caller may come: after the one that is at it, for that may have looked
         // already.
