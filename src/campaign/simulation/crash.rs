@@ -80,13 +80,8 @@ impl Run {
             }
             let seed = self.random.next_u64();
             match open(&storage, &self.clock, &self.options, seed) {
-                Ok((engine, recovery)) => {
-                    if storage.is_down() {
-                        return Err("opened on a machine that is down".to_owned());
-                    }
-                    return self.go_on(storage, engine, &recovery, floor, &told);
-                }
-                Err(_) if storage.is_down() => {
+                // What is superfluous is removed last, and need not be.
+                _ if storage.is_down() => {
                     self.trace.count("crash in recovery", 1);
                     let survival = match self.random.below(3) {
                         0 => Survival::Nothing,
@@ -95,6 +90,9 @@ impl Run {
                     };
                     told.push_str(&format!("down again, {survival:?}; "));
                     storage = storage.power_cut(survival);
+                }
+                Ok((engine, recovery)) => {
+                    return self.go_on(storage, engine, &recovery, floor, &told);
                 }
                 Err(error) if !self.weather.is_fair() && !error_is_damage(&error) => {
                     self.trace.count("failed recovery", 1);
@@ -134,7 +132,7 @@ impl Run {
                 self.check_copy(&self.storage.clone(), copy)?;
             }
         }
-        Ok(format!("{told}{recovered} of {}", self.model.last_seq()))
+        Ok(format!("{told}{recovered} is left, {:?} from here", self.options.durability))
     }
 
     /// What was recovered is the history up to some point that can be.
@@ -166,10 +164,10 @@ impl Run {
     /// Notes what the engine did in its life.
     pub(super) fn count_engine(&mut self) {
         let stats = self.engine.stats();
-        self.trace.count("flush", stats.flushes);
-        self.trace.count("merge", stats.compactions);
-        self.trace.count("move", stats.moves);
-        self.trace.count("drop", stats.drops);
+        self.trace.count("flushes", stats.flushes);
+        self.trace.count("merges", stats.compactions);
+        self.trace.count("moves", stats.moves);
+        self.trace.count("drops", stats.drops);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The end of a run: the faults are over, and then everything has to go on, within bounds, and
 //! nothing may be left over.
 
-use super::model::{KEYS, Write};
+use super::model::{KEYS, Stored, Write};
 use super::run::{Run, Verdict, open};
 use crate::engine::{Admission, Clock as _, Health};
 
@@ -58,17 +58,22 @@ impl Run {
     /// Only what is there takes room.
     fn become_small(&mut self) -> Verdict<()> {
         self.let_go();
-        // Nothing expires between the merge and the look at what it left.
-        let all = vec![Write::DeleteRange { start: 0, end: KEYS / 4 }];
-        self.engine.delete_range(self.range(0, KEYS / 4)).map_err(|error| error.to_string())?;
-        self.model.apply(&all);
+        // From the first key to the last, so that no table of the last level is left as it is.
+        for (key, value) in [(0, self.value()), (KEYS - 1, self.value())] {
+            let value = Stored { expires_ms: None, ..value };
+            self.engine.put(&self.keys[key], &value.bytes).map_err(|error| error.to_string())?;
+            self.model.apply(&[Write::Put { key, value }]);
+        }
+        self.engine.delete_range(self.range(1, KEYS / 4)).map_err(|error| error.to_string())?;
+        self.model.apply(&[Write::DeleteRange { start: 1, end: KEYS / 4 }]);
         self.engine.compact().map_err(|error| error.to_string())?;
         self.engine.run_background();
         self.floors.raise(self.model.last_seq());
         self.verify()?;
         let stats = self.engine.stats();
         let entries: u64 = stats.levels.iter().map(|level| level.entries).sum();
-        let live = self.model.live(self.model.last_seq(), self.clock.now_ms()).len() as u64;
+        let last = self.model.last_seq();
+        let live = self.model.live(last, self.clock.now_ms()).len() as u64;
         let is_small = entries == live
             && stats.memtable_entries == 0
             && stats.range_deletes == 0

@@ -23,6 +23,7 @@ pub(super) struct HeldSnapshot {
 pub(super) struct OpenScan {
     scan: Scan,
     expected: VecDeque<Entry>,
+    /// Its first step is to come, and waits until what it shows may be shown.
     waits: bool,
 }
 
@@ -216,9 +217,6 @@ impl Run {
                 Err(wrong) => return Err(format!("{what}: {wrong}")),
             }
         }
-        if open.waits {
-            self.show(seq);
-        }
         let left = open.expected.len();
         self.scans.push(open);
         Ok(format!("{what}, {left} are left"))
@@ -249,6 +247,9 @@ impl Run {
             let (key, version) = (shown(scan.key()), scan.version());
             let found = is_more.then(|| (key, version, scan.expires_ms(), shown(scan.value())));
             return Err(format!("shows {found:?}, which has to be {expected:?}"));
+        }
+        if std::mem::take(&mut open.waits) {
+            self.show(open.scan.seq());
         }
         self.trace.checked += 1;
         Ok(Ok(is_more))
@@ -286,7 +287,6 @@ impl Run {
                 }
             }
         }
-        self.show(at);
         for key in 0..KEYS {
             let what = format!("get {key} of all");
             match self.engine.get_record(&self.keys[key]) {

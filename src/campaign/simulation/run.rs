@@ -90,7 +90,7 @@ pub(super) struct Run {
     pub(super) serial: u64,
     pub(super) trace: Trace,
     acts: u64,
-    is_faulty: bool,
+    pub(super) is_faulty: bool,
     pub(super) is_crashy: bool,
 }
 
@@ -155,7 +155,7 @@ impl Run {
         let now_ms = self.clock.now_ms();
         self.trace.note(format!("{} at {now_ms} ms: {told} ({calls}, {looks})", self.serial));
         if self.storage.is_down() {
-            self.trace.count("crash at a call", 1);
+            self.trace.count("down", 1);
             return self.start_again();
         }
         self.look_at_health()?;
@@ -221,7 +221,8 @@ impl Run {
         if !excused {
             return Err(format!("{what}: {error}: for no reason, in state {}", health.name()));
         }
-        self.trace.count("operation failed", 1);
+        let is_down = self.storage.is_down();
+        self.trace.count(if is_down { "operation cut off" } else { "operation failed" }, 1);
         self.trace.checked += 1;
         Ok(format!("{what}: {error}"))
     }
@@ -270,7 +271,8 @@ impl Run {
         if !self.is_crashy {
             return Ok("nothing happens".to_owned());
         }
-        // What follows is told apart: the machine is down now.
+        self.trace.count("crash between calls", 1);
+        // Down it is now; what survived is chosen when it is started again.
         let _ = self.storage.kill();
         Ok("the machine goes down".to_owned())
     }

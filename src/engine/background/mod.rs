@@ -261,14 +261,18 @@ impl Inner {
         }
     }
 
-    /// One step of it: a segment and a flush, or a merge or what was asked for, more urgent or not.
+    /// One step of it: a segment and a flush, or a merge, however urgent a flush is.
     #[cfg(feature = "campaign")]
     pub(crate) fn step_background(&self, may_merge: bool) {
+        if self.background.is_over() {
+            return;
+        }
+        // That it says there is nothing more ends it after this step.
         let once = |step: Result<bool>| step.map(|_| false);
-        match self.background.is_over() {
-            true => {}
-            false if may_merge => self.run_merges(|| once(self.merge_step())),
-            false => self.run(|| once(self.do_urgent())),
+        if may_merge {
+            self.run_merges(|| once(self.merge_step()));
+        } else {
+            self.run(|| once(self.do_urgent()));
         }
     }
 
