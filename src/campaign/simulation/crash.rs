@@ -123,7 +123,7 @@ impl Run {
         (self.storage, self.engine) = (storage, engine);
         self.health = self.engine.health();
         self.uncertain = None;
-        self.promised = recovered;
+        self.promises.clear();
         self.floors.power = recovered;
         self.floors.process = recovered;
         let copies = self.copies.clone();

@@ -5,6 +5,7 @@
 //! the engine's state must be explained by what happened to it, and a machine that went down is
 //! started again. The first thing that is not as it has to be ends the run.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::model::{Model, key};
@@ -77,8 +78,8 @@ pub(super) struct Run {
     pub(super) keys: Vec<Vec<u8>>,
     pub(super) model: Model,
     pub(super) floors: Floors,
-    /// The last write that somebody asked a sync for.
-    pub(super) promised: Seq,
+    /// The writes that somebody asked a sync for: once committed or shown, they survive a power cut.
+    pub(super) promises: BTreeSet<Seq>,
     pub(super) weather: Weather,
     pub(super) health: Health,
     pub(super) snapshots: Vec<HeldSnapshot>,
@@ -117,7 +118,7 @@ impl Run {
             keys: (0..=super::model::KEYS).map(key).collect(),
             model: Model::new(),
             floors: Floors::default(),
-            promised: 0,
+            promises: BTreeSet::new(),
             weather: Weather::default(),
             health: Health::Ok,
             snapshots: Vec::new(),
@@ -142,6 +143,12 @@ impl Run {
         });
         let outcome = outcome.map_err(|wrong| format!("{wrong}\nbefore that:{}", trace.tail()));
         (trace, outcome)
+    }
+
+    /// The same without any act.
+    #[cfg(test)]
+    pub(super) fn ending_at_once(self) -> Self {
+        Run { acts: 0, ..self }
     }
 
     /// One act and what follows from it.
@@ -195,15 +202,20 @@ impl Run {
             return Err(format!("the frontier is at {durable}, {:?}", self.floors));
         }
         self.floors.process = durable;
-        if self.options.durability == Durability::Always && durable >= self.promised {
-            self.floors.raise(self.promised);
-        }
+        self.show(durable);
         Ok(())
     }
 
-    /// Somebody was shown what `seq` decided.
+    /// Somebody is to be told that the last `count` writes are durable.
+    pub(super) fn promise(&mut self, count: Seq) {
+        let last = self.model.last_seq();
+        self.promises.extend(last + 1 - count..=last);
+    }
+
+    /// Somebody was shown what was written up to `seq`. Who asked for no sync of a write has no say.
     pub(super) fn show(&mut self, seq: Seq) {
-        let seq = seq.min(self.promised);
+        let promised = self.promises.range(..=seq).next_back();
+        let seq = promised.copied().unwrap_or(0);
         match self.options.durability {
             Durability::Always => self.floors.raise(seq),
             Durability::EverySecond | Durability::Os => {

@@ -124,17 +124,17 @@ impl Run {
             Ok(()) => {
                 self.model.skip();
                 self.model.ingest(&taken);
-                self.promised = self.model.last_seq();
-                self.floors.raise(self.promised);
+                self.promise(1);
+                self.floors.raise(self.model.last_seq());
                 self.trace.count("ingestion", 1);
                 self.trace.checked += taken.len() as u64;
-                Ok(format!("{what} as {}", self.promised))
+                Ok(format!("{what} as {}", self.model.last_seq()))
             }
             Err(_) if numbers > expected => Err(format!("{what}: {numbers} numbers")),
             Err(error) => {
                 if numbers == 1 {
                     self.model.skip();
-                    self.promised = self.model.last_seq();
+                    self.promise(1);
                     let is_known = !self.storage.is_down()
                         && !matches!(self.engine.health(), Health::Failed { .. });
                     self.uncertain = (!is_known).then_some(taken);
@@ -221,29 +221,29 @@ impl Run {
             Ok(()) => {
                 self.floors.raise(self.model.last_seq());
                 if self.storage.is_down() || !self.weather.is_fair() {
-                    return Ok("close".to_owned()).and_then(|told| self.after_close(told));
+                    return Ok(self.end_process("close".to_owned()));
                 }
                 let lookup = self.engine.get(&self.keys[0]).map(|found| found.is_some());
                 let expected = self.model.get(0, self.model.last_seq(), self.clock.now_ms());
                 if lookup.as_ref().ok() != Some(&expected.is_some()) {
                     return Err(format!("a closed database answers {lookup:?}"));
                 }
-                self.after_close("close".to_owned())
+                Ok(self.end_process("close".to_owned()))
             }
             Err(error) => {
                 let told = self.judge("close", &error)?;
-                self.after_close(told)
+                Ok(self.end_process(told))
             }
         }
     }
 
     /// A process that has closed its database ends; the next one opens it.
-    fn after_close(&mut self, told: String) -> Verdict<String> {
+    fn end_process(&mut self, told: String) -> String {
         self.trace.count("close", 1);
         if !self.storage.is_down() {
             let _ = self.storage.kill();
         }
-        Ok(told)
+        told
     }
 
     /// Lets go of everything that holds on to the engine.

@@ -130,7 +130,7 @@ impl Run {
         if is_done {
             self.model.apply(writes);
             if is_promised {
-                self.promised = self.model.last_seq();
+                self.promise(all);
             }
         }
         match outcome {
