@@ -88,7 +88,7 @@ impl Run {
                         1 => Survival::Everything,
                         _ => Survival::Random(seed),
                     };
-                    told.push_str(&format!("down again, {survival:?}; "));
+                    told = format!("{told}down again, {survival:?}; ");
                     storage = storage.power_cut(survival);
                 }
                 Ok((engine, recovery)) => {
@@ -96,7 +96,7 @@ impl Run {
                 }
                 Err(error) if !self.weather.is_fair() && !error_is_damage(&error) => {
                     self.trace.count("failed recovery", 1);
-                    told.push_str(&format!("{error}; "));
+                    told = format!("{told}{error}; ");
                     self.weather.clear(&storage);
                     storage = storage.kill();
                 }

@@ -104,14 +104,14 @@ impl Run {
         let names = self.storage.list().map_err(|error| error.to_string())?;
         let stats = self.engine.stats();
         let tables: usize = stats.levels.iter().map(|level| level.tables).sum();
-        let count = |is: fn(&str) -> bool| names.iter().filter(|name| is(name)).count();
-        let found = [
-            count(|name| name.ends_with(".sst")),
-            count(|name| name.ends_with(".wal")),
-            count(|name| name.starts_with("MANIFEST-") && !name.ends_with(".tmp")),
-            count(|name| name == "CURRENT"),
-            count(|name| name.ends_with(".tmp")),
-        ];
+        let kind = |name: &str| name.rsplit_once('.').map(|(_, kind)| kind.to_owned());
+        let count = |wanted: &str| {
+            names.iter().filter(|name| kind(name).as_deref() == Some(wanted)).count()
+        };
+        let is_manifest = |name: &&String| name.starts_with("MANIFEST-") && kind(name).is_none();
+        let manifests = names.iter().filter(is_manifest).count();
+        let current = names.iter().filter(|name| *name == "CURRENT").count();
+        let found = [count("sst"), count("wal"), manifests, current, count("tmp")];
         let expected = [tables, stats.wal_segments, 1, 1, 0];
         if found == expected {
             Ok(())

@@ -95,7 +95,7 @@ impl Run {
             match added {
                 Ok(()) if open.failed => return Err("an ingestion that failed goes on".to_owned()),
                 Ok(()) => {
-                    told.push_str(&format!(" {key}"));
+                    told = format!("{told} {key}");
                     open.taken.push((key, value));
                 }
                 // It tells the same again and again.
