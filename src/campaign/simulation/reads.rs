@@ -103,7 +103,9 @@ impl Run {
                         return Err(format!("{what}: {key} shows {found:?}, not {expected:?}"));
                     }
                 }
-                keys.iter().for_each(|key| self.show(self.model.decided_by(*key, at)));
+                for key in &keys {
+                    self.show(self.model.decided_by(*key, at));
+                }
                 self.trace.checked += keys.len() as u64;
                 Ok(what)
             }
@@ -256,6 +258,7 @@ impl Run {
     }
 
     /// Lets go of a snapshot or a scan.
+    #[expect(clippy::unnecessary_wraps, reason = "an act as any other")]
     pub(super) fn drop_reader(&mut self) -> Verdict<String> {
         if self.random.coin() && !self.snapshots.is_empty() {
             let at = self.random.below(self.snapshots.len() as u64) as usize;

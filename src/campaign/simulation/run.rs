@@ -239,6 +239,7 @@ impl Run {
         Ok(format!("{what}: {error}"))
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "an act as any other")]
     fn pass_time(&mut self) -> Verdict<String> {
         let ms = match self.random.below(10) {
             0 => 1_000 + self.random.below(3_000),
@@ -279,6 +280,7 @@ impl Run {
         }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "an act as any other")]
     fn crash(&mut self) -> Verdict<String> {
         if !self.is_crashy {
             return Ok("nothing happens".to_owned());

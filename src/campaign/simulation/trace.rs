@@ -47,6 +47,6 @@ impl Trace {
 
     /// The last lines.
     pub(super) fn tail(&self) -> String {
-        self.last.iter().map(|line| format!("\n  {line}")).collect()
+        self.last.iter().flat_map(|line| ["\n  ", line.as_str()]).collect()
     }
 }

@@ -30,17 +30,20 @@ pub(super) struct Copy {
 }
 
 impl Run {
+    #[expect(clippy::unnecessary_wraps, reason = "an act as any other")]
     pub(super) fn run_background(&mut self) -> Verdict<String> {
         self.engine.run_background();
         Ok("run the background".to_owned())
     }
 
     /// A segment and a flush, so that the tables gather.
+    #[expect(clippy::unnecessary_wraps, reason = "an act as any other")]
     pub(super) fn step_flush(&mut self) -> Verdict<String> {
         self.engine.step_background(false);
         Ok("step of the flushes".to_owned())
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "an act as any other")]
     pub(super) fn step_merge(&mut self) -> Verdict<String> {
         self.engine.step_background(true);
         Ok("step of the merges".to_owned())
