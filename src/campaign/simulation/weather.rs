@@ -9,6 +9,7 @@ use crate::engine::{Error, Health};
 
 /// See the module.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "any of them can be at once")]
 pub(super) struct Weather {
     /// A changing call may fail.
     changes: bool,
@@ -129,15 +130,14 @@ impl Weather {
     /// Whether the engine can have come from one state into the other.
     pub(super) fn explains(&self, before: &Health, after: &Health) -> bool {
         match (before, after) {
-            (Health::Failed { .. }, Health::Failed { .. }) => true,
-            (Health::Failed { .. }, _) => false,
+            (Health::Failed { .. }, after) => matches!(after, Health::Failed { .. }),
             (_, Health::Failed { .. }) => self.changes || self.looks,
-            (Health::Corrupt { .. }, Health::Ok) => false,
-            (_, Health::Ok) | (Health::NoSpace { .. }, Health::NoSpace { .. }) => true,
-            (_, Health::NoSpace { .. }) => self.space,
+            (before, Health::Ok) => !matches!(before, Health::Corrupt { .. }),
+            (before, Health::NoSpace { .. }) => {
+                self.space || matches!(before, Health::NoSpace { .. })
+            }
             // It may have been hidden behind a lack of room.
-            (Health::Corrupt { .. } | Health::NoSpace { .. }, Health::Corrupt { .. }) => true,
-            (Health::Ok, Health::Corrupt { .. }) => self.looks,
+            (before, Health::Corrupt { .. }) => self.looks || !matches!(before, Health::Ok),
         }
     }
 }

@@ -122,8 +122,7 @@ impl Run {
         let taken = self.engine.stats().last_seq - self.model.last_seq();
         let all = writes.len() as Seq;
         let is_done = match &outcome {
-            Ok(()) if taken == all => true,
-            Err(Error::Failed(_)) if taken == all => true,
+            Ok(()) | Err(Error::Failed(_)) if taken == all => true,
             Err(_) if taken == 0 => false,
             _ => return Err(format!("{what}: {outcome:?}, and {taken} numbers were taken")),
         };
