@@ -40,7 +40,7 @@ const ACTS: [(u64, Act); 24] = [
     (6, Run::read_snapshot),
     (2, Run::drop_reader),
     (5, Run::run_background),
-    (7, Run::step_flush),
+    (9, Run::step_flush),
     (5, Run::step_merge),
     (1, Run::compact),
     (1, Run::checkpoint),
@@ -48,7 +48,7 @@ const ACTS: [(u64, Act); 24] = [
     (6, Run::pass_time),
     (1, Run::reopen),
     (2, Run::crash),
-    (2, Run::change_weather),
+    (3, Run::change_weather),
     (1, Run::verify),
 ];
 
@@ -66,6 +66,14 @@ impl Floors {
         self.power = self.power.max(seq);
         self.process = self.process.max(seq);
     }
+}
+
+/// What a background that is behind leaves undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Undone {
+    Nothing,
+    Flushes,
+    Merges,
 }
 
 /// See the module.
@@ -91,6 +99,8 @@ pub(super) struct Run {
     pub(super) serial: u64,
     pub(super) trace: Trace,
     acts: u64,
+    /// What the background does not do by itself, so that writers come to stand.
+    pub(super) left_undone: Undone,
     pub(super) is_faulty: bool,
     pub(super) is_crashy: bool,
 }
@@ -109,6 +119,11 @@ impl Run {
         }
         Ok(Run {
             acts: 150 + random.below(250),
+            left_undone: match random.below(4) {
+                0 => Undone::Flushes,
+                1 => Undone::Merges,
+                _ => Undone::Nothing,
+            },
             is_faulty: random.coin(),
             is_crashy: !random.one_in(3),
             clock,

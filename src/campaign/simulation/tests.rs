@@ -3,6 +3,7 @@
 use super::run::Run;
 use super::simulate;
 use super::trace::Trace;
+use crate::engine::Clock as _;
 use crate::engine::storage::Storage as _;
 use crate::engine::storage::sim::{FaultKind, Times};
 
@@ -73,7 +74,7 @@ fn begun(seed: u64) -> Run {
 
 /// A key that has a value, and that.
 fn some_value(run: &Run) -> (Vec<u8>, Vec<u8>) {
-    let live = run.model.live(run.model.last_seq(), 0);
+    let live = run.model.live(run.model.last_seq(), run.clock.now_ms());
     let (key, _, value) = live.first().expect("a value");
     (run.keys[*key].clone(), value.bytes.to_vec())
 }

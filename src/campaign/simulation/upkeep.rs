@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::model::{Entry, KEYS, Stored};
-use super::run::{Run, Verdict, open};
+use super::run::{Run, Undone, Verdict, open};
 use crate::engine::{Clock as _, Engine, Error, Health, Ingest, Result, Seq};
 
 /// The most copies that a run makes: each is a database.
@@ -32,6 +32,9 @@ pub(super) struct Copy {
 impl Run {
     #[expect(clippy::unnecessary_wraps, reason = "an act as any other")]
     pub(super) fn run_background(&mut self) -> Verdict<String> {
+        if self.left_undone != Undone::Nothing {
+            return Ok("the background is behind".to_owned());
+        }
         self.engine.run_background();
         Ok("run the background".to_owned())
     }
@@ -39,12 +42,18 @@ impl Run {
     /// A segment and a flush, so that the tables gather.
     #[expect(clippy::unnecessary_wraps, reason = "an act as any other")]
     pub(super) fn step_flush(&mut self) -> Verdict<String> {
+        if self.left_undone == Undone::Flushes {
+            return Ok("flushes are behind".to_owned());
+        }
         self.engine.step_background(false);
         Ok("step of the flushes".to_owned())
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "an act as any other")]
     pub(super) fn step_merge(&mut self) -> Verdict<String> {
+        if self.left_undone == Undone::Merges {
+            return Ok("merges are behind".to_owned());
+        }
         self.engine.step_background(true);
         Ok("step of the merges".to_owned())
     }

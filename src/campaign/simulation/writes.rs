@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use super::model::{KEYS, Stored, Write};
-use super::run::{Run, Verdict};
+use super::run::{Run, Undone, Verdict};
 use crate::engine::{
     Admission, Batch, Clock as _, Conditional, Error, Expected, Health, KeyRange, Seq, Session,
     WriteDurability, WriteOptions,
@@ -24,6 +24,8 @@ impl Run {
             1..4 => self.random.below(900),
             _ => self.random.below(150),
         };
+        // Where the background is behind, so much that there is something to be behind with.
+        let filler = if self.left_undone == Undone::Nothing { filler } else { 2 * filler + 300 };
         let mut bytes = format!("value {} ", self.serial).into_bytes();
         let (start, is_random) = (bytes.len(), self.random.one_in(3));
         bytes.resize(start + filler as usize, b'.');
