@@ -18,6 +18,7 @@ mod planted;
 mod power;
 mod process;
 mod server;
+mod simulation;
 mod tally;
 mod wire;
 mod workload;
@@ -37,8 +38,14 @@ use self::server::Server;
 use self::tally::Tally;
 
 /// The parts, in the order in which they run.
-const PARTS: &[&dyn Part] =
-    &[&power::Power, &errors::Errors, &flips::Flips, &kills::Kills, &kills::Disk];
+const PARTS: &[&dyn Part] = &[
+    &simulation::Simulation,
+    &power::Power,
+    &errors::Errors,
+    &flips::Flips,
+    &kills::Kills,
+    &kills::Disk,
+];
 
 /// Runs the campaign with the process's arguments and streams.
 pub fn main() -> ExitCode {

@@ -275,6 +275,14 @@ impl Engine {
         }
     }
 
+    /// Does one step of it, a flush or a merge: what a seeded scheduler can put other things between.
+    #[cfg(feature = "campaign")]
+    pub(crate) fn step_background(&self, may_merge: bool) {
+        if self.inner.is_manual() {
+            self.inner.step_background(may_merge);
+        }
+    }
+
     /// Whether the engine serves in full, and if not, why.
     pub fn health(&self) -> Health {
         self.inner.health()

@@ -261,6 +261,21 @@ impl Inner {
         }
     }
 
+    /// One step of it: a segment and a flush, or a merge, however urgent a flush is.
+    #[cfg(feature = "campaign")]
+    pub(crate) fn step_background(&self, may_merge: bool) {
+        if self.background.is_over() {
+            return;
+        }
+        // That it says there is nothing more ends it after this step.
+        let once = |step: Result<bool>| step.map(|_| false);
+        if may_merge {
+            self.run_merges(|| once(self.merge_step()));
+        } else {
+            self.run(|| once(self.do_urgent()));
+        }
+    }
+
     fn run_merges(&self, step: impl Fn() -> Result<bool>) {
         // In manual mode any caller may come: after the one that is at it, for that may have looked
         // already.
