@@ -237,3 +237,55 @@ fn damage_to_the_last_write_before_a_clean_end_is_never_taken_for_a_torn_one() {
     let is_used = |name: &str, bytes: &[u8]| name.contains(".wal") && bytes.starts_with(b"CHRN");
     damage_last_group(&storage, is_used);
 }
+
+/// Takes a value in without a log write.
+fn ingest(engine: &Engine, value: &[u8]) -> chronos::engine::Result<()> {
+    let mut ingest = engine.ingest();
+    ingest.put(&key(0), value)?;
+    ingest.finish().map(|_| ())
+}
+
+#[test]
+fn an_ingestion_that_was_refused_for_want_of_room_does_not_come_back() {
+    let mut refused = 0;
+    for kind in [FaultKind::NoSpace, FaultKind::Quota] {
+        for call in 1.. {
+            let storage = SimStorage::new(call);
+            let (engine, state) = sample(&storage);
+            storage.fail_call(storage.call_count() + call, kind, Times::Once);
+            let Err(error) = ingest(&engine, b"ingested") else { break };
+            if matches!(engine.health(), Health::Failed { .. }) {
+                continue;
+            }
+            assert!(error.is_no_space(), "call {call}: {error}");
+            refused += 1;
+            for survival in [Survival::Nothing, Survival::Everything] {
+                let engine = open(storage.power_cut(survival), 2).unwrap();
+                let found = observe(&engine, KEYS).unwrap();
+                assert!(found == state, "call {call}, {kind:?}, {survival:?}: it came back");
+            }
+        }
+    }
+    assert!(refused > 4, "{refused}");
+}
+
+#[test]
+fn a_manifest_that_was_cut_is_refused_and_named() {
+    let storage = SimStorage::new(1);
+    let (engine, _) = sample(&storage);
+    ingest(&engine, b"ingested").unwrap();
+    drop(engine);
+    let storage = storage.kill();
+    let names = storage.list().unwrap();
+    let name = names.iter().find(|name| name.starts_with("MANIFEST")).unwrap();
+    let length = storage.read_file(name).unwrap().len() as u64;
+    for cut in (0..length).step_by(512) {
+        let survivor = storage.kill();
+        survivor.truncate_file(name, cut).unwrap();
+        match open(survivor, 2) {
+            Err(Error::Corrupt { file, .. }) => assert_eq!(&file, name, "cut at {cut}"),
+            Err(error) => panic!("cut at {cut}: {error}"),
+            Ok(_) => panic!("a cut at {cut} of {length} goes unnoticed"),
+        }
+    }
+}

@@ -47,7 +47,8 @@ pub(crate) struct Header {
     pub(crate) previous_end: u64,
     /// The header checksum of that one's last group (0 if it has none).
     pub(crate) previous_crc: u32,
-    /// How many blocks the file has had from the beginning, 0 if it grows: a shorter one was cut.
+    /// How many blocks the file has had from the beginning: a shorter one was cut. 0 in files of
+    /// earlier builds, which do not say.
     pub(crate) blocks: u32,
 }
 

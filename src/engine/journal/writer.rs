@@ -75,7 +75,7 @@ pub(crate) struct JournalWriter {
     next_group: u64,
     synced_group: u64,
     previous_crc: u32,
-    /// Of the file, 0 if it grows.
+    /// Of the file.
     blocks: u32,
 }
 
@@ -147,9 +147,10 @@ impl JournalWriter {
         self.synced_group + 1 == self.next_group
     }
 
-    /// Where the next group starts, in bytes.
-    pub(crate) fn offset(&self) -> u64 {
-        self.offset
+    /// Whether a group with this payload and a seal behind it fit the file, which must not grow.
+    pub(crate) fn fits(&self, payload_bytes: usize) -> bool {
+        let end = self.offset + (group_bytes(payload_bytes) + group_bytes(0)) as u64;
+        end <= u64::from(self.blocks) * BLOCK_BYTES as u64
     }
 
     /// The header of a journal of the same size that goes on where this one ends.

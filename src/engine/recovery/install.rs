@@ -36,6 +36,7 @@ pub(super) fn install(
         storage.remove(name).map_err(|e| Error::io("remove", name, e))?;
     }
     remove_orphans(storage, directory, &found.snapshot);
+    remove_stale_manifests(storage, directory, found.manifest_id)?;
     keep_torn_tail(storage, &found)?;
     let free_id = if is_planted(Bug::ReuseFileId) { 1 } else { directory.free_id() };
     let mut ids = Ids(found.snapshot.next_file_id.max(free_id));
@@ -149,6 +150,21 @@ fn add_tables(found: &mut Found, flushed: &[TableRef]) -> Version {
 fn remove_orphans(storage: &dyn Storage, directory: &Directory, snapshot: &Snapshot) {
     let orphans = directory.tables.iter().filter(|id| !snapshot.tables.contains_key(id));
     remove_files(storage, orphans.map(|id| filename::table(*id)));
+}
+
+/// Removes manifests that opens in vain left behind, once it is sure that `CURRENT` will not name one
+/// of them after a power cut. As [`remove_orphans`].
+fn remove_stale_manifests(
+    storage: &dyn Storage,
+    directory: &Directory,
+    current: u64,
+) -> Result<()> {
+    let mut stale = directory.manifests.iter().filter(|id| **id != current).peekable();
+    if stale.peek().is_some() {
+        storage.sync_dir().map_err(|e| Error::io("sync", "the directory", e))?;
+    }
+    remove_files(storage, stale.map(|id| filename::manifest(*id)));
+    Ok(())
 }
 
 /// Removes the manifests that are no longer current; as [`remove_orphans`].

@@ -24,6 +24,8 @@ const TORN_COPY_BYTES: usize = 8 << 20;
 /// What was read and found whole.
 #[derive(Default)]
 pub(super) struct Found {
+    /// The manifest's number, 0 if there is none.
+    pub(super) manifest_id: u64,
     pub(super) snapshot: Snapshot,
     pub(super) tables: Vec<TableRef>,
     /// What the log holds beyond the tables, oldest first.
@@ -120,6 +122,7 @@ pub(super) fn read(
         tracing::warn!(manifest, offset, "dropped an edit that a crash left half-written");
     }
     let mut found = Found {
+        manifest_id: loaded.id,
         last_seq: loaded.snapshot.flushed_seq,
         recovery: Recovery { tables: loaded.snapshot.tables.len(), ..Recovery::default() },
         snapshot: loaded.snapshot,

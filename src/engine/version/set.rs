@@ -3,8 +3,11 @@
 //! `CURRENT` names the manifest. Each edit is one group, synced and then sealed (an empty synced
 //! group behind it), before anyone acts on it: with the seal, damage to the last edit can be told
 //! from an edit that a crash tore, and tables are removed only on the strength of a sealed edit.
-//! After a failed append nothing more is appended: the next edit starts a new manifest from a
-//! snapshot. A manifest is also replaced when it has grown long, and at each open.
+//! A manifest has its length from the beginning, as log segments have: one that was cut is told from
+//! one that ended there, and an append needs no room on the disk. When it is full, and at each open,
+//! a new one begins with a snapshot. After a failed append nothing more is appended, and the edit may
+//! be there or not: a new manifest that does not say it decides that it is not, or, if that cannot be
+//! written either, nobody knows before a restart.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +15,7 @@ use std::sync::Arc;
 use super::VersionEdit;
 use crate::engine::error::{Error, Result};
 use crate::engine::filename::{self, CURRENT};
+use crate::engine::journal::format::{BLOCK_BYTES, blocks_in, group_bytes};
 use crate::engine::journal::{
     self, Ending, GroupBuffer, GroupKind, Header, JournalWriter, Purpose,
 };
@@ -22,8 +26,10 @@ use crate::engine::storage::Storage;
 use crate::engine::table::TableMeta;
 use crate::planted::{Bug, is_planted};
 
-/// A manifest longer than this is replaced by a snapshot.
-const LONG_MANIFEST_BYTES: u64 = 4 << 20;
+/// The least length of a manifest, in bytes.
+const MANIFEST_BYTES: usize = 64 << 10;
+/// What the id that is added to an edit takes at most, with its tag, in bytes.
+const MAX_ID_BYTES: usize = 11;
 
 /// What the manifest says, as metadata: which tables there are and what the log still holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -149,7 +155,7 @@ impl VersionSet {
     pub(crate) fn create(environment: Environment, snapshot: Snapshot) -> Result<Self> {
         let mut set =
             VersionSet { environment, snapshot, manifest: None, manifest_id: 0, edits: 0 };
-        set.start_manifest()?;
+        set.start_manifest(0)?;
         Ok(set)
     }
 
@@ -170,32 +176,41 @@ impl VersionSet {
         self.manifest_id
     }
 
-    /// Makes `edit` durable. On an error it is unknown whether it is: its tables must stay, and the
-    /// next call starts a new manifest that says what this set says by then.
+    /// Makes `edit` durable. After an error that is for want of room it is certain that it did not
+    /// happen; after others it may have.
     pub(crate) fn commit(&mut self, edit: &VersionEdit) -> Result<()> {
         let mut next = self.snapshot.clone();
         next.apply(edit).map_err(Error::InvalidOption)?;
-        let long = self.manifest.as_ref().is_none_or(|m| m.offset() > LONG_MANIFEST_BYTES);
-        if long {
-            let before = std::mem::replace(&mut self.snapshot, next);
-            return self.start_manifest().inspect_err(|_| {
-                // The edit did not happen, but the ids are gone.
-                let next_file_id = self.snapshot.next_file_id;
-                self.snapshot = Snapshot { next_file_id, ..before };
-            });
+        let bytes = encoded(edit).len() + MAX_ID_BYTES;
+        if !self.manifest.as_ref().is_some_and(|manifest| manifest.fits(bytes)) {
+            // It says what the old one says: whichever a crash leaves in force.
+            self.start_manifest(bytes)?;
+            next.next_file_id = self.snapshot.next_file_id;
         }
         let edit = VersionEdit { next_file_id: Some(next.next_file_id), ..edit.clone() };
-        self.append(&edit)?;
+        if let Err(error) = self.append(&edit) {
+            return Err(self.settle(error));
+        }
         self.snapshot = next;
         Ok(())
+    }
+
+    /// Makes a failed edit one that did not happen, as far as that can be known.
+    fn settle(&mut self, error: Error) -> Error {
+        match self.start_manifest(0) {
+            Ok(()) => error,
+            Err(again) => {
+                let what = format!("after {error}: {again}");
+                Error::io("replace", "the manifest", std::io::Error::other(what))
+            }
+        }
     }
 
     /// Appends, syncs and seals one edit. The writer is put back only if all of it went well.
     fn append(&mut self, edit: &VersionEdit) -> Result<()> {
         let Some(mut manifest) = self.manifest.take() else { return Ok(()) };
         let now = self.environment.clock.now_ms();
-        let mut buffer = GroupBuffer::new();
-        buffer.push(|out| edit.encode(out));
+        let mut buffer = encoded(edit);
         manifest.append(GroupKind::Data, self.edits + 1, now, &mut buffer)?;
         if is_planted(Bug::SkipManifestSync) {
             self.edits += 1;
@@ -210,15 +225,38 @@ impl VersionSet {
         Ok(())
     }
 
-    /// Writes a manifest that says everything and makes it current.
-    fn start_manifest(&mut self) -> Result<()> {
+    /// Writes a manifest that says everything and makes it current, with room for an edit of
+    /// `edit_bytes` and others.
+    fn start_manifest(&mut self, edit_bytes: usize) -> Result<()> {
         self.manifest = None;
         let id = self.next_file_id();
         let old = std::mem::replace(&mut self.manifest_id, id);
         self.edits = 0;
         let storage = Arc::clone(&self.environment.storage);
         let name = filename::manifest(id);
+        let outcome = self.write_manifest(id, edit_bytes);
+        if outcome.is_err() {
+            // Of no use, and it holds room that the disk may lack.
+            let _ = storage.remove(&name);
+        }
+        outcome.and_then(|()| set_current(storage.as_ref(), id)).inspect_err(|_| {
+            self.manifest = None;
+        })?;
+        if old != 0 {
+            // Left behind on failure, it is removed at the next open.
+            let _ = storage.remove(&filename::manifest(old));
+        }
+        Ok(())
+    }
+
+    /// Writes the manifest `id`, which is not current yet.
+    fn write_manifest(&mut self, id: u64, edit_bytes: usize) -> Result<()> {
+        let name = filename::manifest(id);
+        let everything = self.snapshot.as_edit();
+        let bytes = manifest_bytes(encoded(&everything).len(), edit_bytes);
+        let storage = &self.environment.storage;
         let file = storage.create(&name).map_err(|e| Error::io("create", &name, e))?;
+        file.write_all_at(&vec![0; bytes], 0).map_err(|e| Error::io("preallocate", &name, e))?;
         let header = Header {
             purpose: Purpose::Manifest,
             id,
@@ -228,21 +266,25 @@ impl VersionSet {
             previous_id: 0,
             previous_end: 0,
             previous_crc: 0,
-            blocks: 0,
+            blocks: blocks_in(bytes),
         };
         self.manifest = Some(JournalWriter::start(file, name, &header)?);
-        let everything = self.snapshot.as_edit();
-        let outcome = self.append(&everything).and_then(|()| set_current(storage.as_ref(), id));
-        if outcome.is_err() {
-            self.manifest = None;
-            return outcome;
-        }
-        if old != 0 {
-            // Left behind on failure, it is removed at the next open.
-            let _ = storage.remove(&filename::manifest(old));
-        }
-        Ok(())
+        self.append(&everything)
     }
+}
+
+/// An edit as the payload of a group.
+fn encoded(edit: &VersionEdit) -> GroupBuffer {
+    let mut buffer = GroupBuffer::new();
+    buffer.push(|out| edit.encode(out));
+    buffer
+}
+
+/// The length of a manifest whose first edit has this many bytes: a multiple of it, so that edits and
+/// not snapshots are most of what is written.
+fn manifest_bytes(first: usize, next: usize) -> usize {
+    let edits = group_bytes(first) + group_bytes(next) + 2 * group_bytes(0);
+    (BLOCK_BYTES + 2 * edits).max(MANIFEST_BYTES)
 }
 
 /// Makes `CURRENT` name the manifest `id`: the moment from which it counts. All names that it
