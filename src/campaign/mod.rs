@@ -9,11 +9,13 @@
 //! sample of all. A campaign must never count what it did not check, nor go on after a loss.
 
 mod driver;
+mod histories;
 mod kills;
 mod options;
 mod process;
 mod server;
 mod tally;
+mod ticks;
 mod wire;
 mod workload;
 mod world;
@@ -32,7 +34,7 @@ use self::server::Server;
 use self::tally::Tally;
 
 /// The parts, in the order in which they run.
-const PARTS: &[&dyn Part] = &[&kills::Kills];
+const PARTS: &[&dyn Part] = &[&kills::Kills, &histories::Linearizability];
 
 /// Runs the campaign with the process's arguments and streams.
 pub fn main() -> ExitCode {
