@@ -139,11 +139,12 @@ impl<'a> Search<'a> {
         choices.into_iter()
     }
 
-    /// What has taken effect once all has that changes nothing: to have it done never hurts.
+    /// What has taken effect once all reads have that can: to have them done never hurts. A delete
+    /// that does not say whether anything was there is none: it may be of use later.
     fn with_reads(&self, state: &State, done: u64) -> u64 {
         let open = self.open.iter().filter(|(_, index)| {
             let operation = &self.history[**index];
-            !operation.is_unknown() && operation.result(state).as_ref() == Some(state)
+            operation.is_read() && operation.result(state).is_some()
         });
         open.fold(done, |done, (place, _)| done | 1 << place)
     }

@@ -151,6 +151,18 @@ impl Operation {
         fits.then_some(after)
     }
 
+    /// Whether its answer says that it changed nothing, whatever was there.
+    pub(super) fn is_read(&self) -> bool {
+        match (&self.action, &self.outcome) {
+            (Action::Get, Outcome::Value(_)) | (Action::Take, Outcome::Value(None)) => true,
+            (
+                Action::Delete | Action::SetIfMissing(_) | Action::CompareAndSet { .. },
+                Outcome::Number(0),
+            ) => true,
+            _ => false,
+        }
+    }
+
     /// Whether the answer does not depend on what was there: DEL in text.
     fn is_told_little(&self) -> bool {
         self.action == Action::Delete && self.outcome == Outcome::Done

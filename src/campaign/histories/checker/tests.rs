@@ -87,6 +87,12 @@ fn what_nobody_saw_answered_shows_up_or_not_but_once_and_before_the_kill() {
 }
 
 #[test]
+fn a_delete_that_says_little_may_come_late() {
+    let delete = operation((3, 20), Action::Delete, Outcome::Done);
+    accept(&[get((1, 2), ""), delete, get((4, 5), ""), set((6, 7), "a"), get((8, 9), "")]);
+}
+
+#[test]
 fn many_that_nobody_saw_answered_cost_little() {
     let names: Vec<String> = (0..20).map(|n| format!("{n}")).collect();
     let mut history: Vec<Operation> = (1..).zip(&names).map(|(at, n)| lost((at, 90), n)).collect();
