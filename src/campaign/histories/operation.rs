@@ -153,14 +153,15 @@ impl Operation {
 
     /// Whether its answer says that it changed nothing, whatever was there.
     pub(super) fn is_read(&self) -> bool {
-        match (&self.action, &self.outcome) {
-            (Action::Get, Outcome::Value(_)) | (Action::Take, Outcome::Value(None)) => true,
-            (
-                Action::Delete | Action::SetIfMissing(_) | Action::CompareAndSet { .. },
-                Outcome::Number(0),
-            ) => true,
-            _ => false,
-        }
+        let answer = (&self.action, &self.outcome);
+        let compares =
+            matches!(self.action, Action::SetIfMissing(_) | Action::CompareAndSet { .. });
+        matches!(
+            answer,
+            (Action::Get, Outcome::Value(_))
+                | (Action::Take, Outcome::Value(None))
+                | (Action::Delete, Outcome::Number(0))
+        ) || compares && self.outcome == Outcome::Number(0)
     }
 
     /// Whether the answer does not depend on what was there: DEL in text.
