@@ -11,6 +11,7 @@
 mod driver;
 mod errors;
 mod flips;
+mod histories;
 mod kills;
 mod options;
 #[cfg(feature = "planted")]
@@ -20,6 +21,7 @@ mod process;
 mod server;
 mod simulation;
 mod tally;
+mod ticks;
 mod wire;
 mod workload;
 mod world;
@@ -45,6 +47,7 @@ const PARTS: &[&dyn Part] = &[
     &flips::Flips,
     &kills::Kills,
     &kills::Disk,
+    &histories::Linearizability,
 ];
 
 /// Runs the campaign with the process's arguments and streams.

@@ -6,12 +6,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use super::commands::{Exchange, Writer};
 use super::journal::{HOT_KEYS, Journal, Shown, Tag};
 use super::oracle::Oracle;
+use crate::campaign::ticks::Ticks;
 use crate::campaign::wire::{Broken, Protocol, Reply, Wire};
 use crate::engine::storage::sim::Random;
 
@@ -24,16 +24,6 @@ enum Asked {
     Step(Vec<u8>),
     Own(Vec<u8>),
     Hot { key: usize, sent: u64 },
-}
-
-/// A clock that all clients advance.
-#[derive(Debug, Default)]
-struct Ticks(AtomicU64);
-
-impl Ticks {
-    fn now(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::SeqCst) + 1
-    }
 }
 
 /// Clients at work.
