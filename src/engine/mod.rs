@@ -25,6 +25,7 @@
 mod background;
 mod batch;
 mod cache;
+mod check;
 mod coding;
 mod commit;
 mod compaction;
@@ -67,6 +68,7 @@ mod write;
 
 pub use batch::Batch;
 pub use cache::CacheStats;
+pub use check::{CheckProgress, CheckReport, Finding, KeySpan, check};
 pub use db::Engine;
 pub use error::{Error, Result};
 pub use event::{Event, EventListener};
