@@ -61,6 +61,7 @@ const UPPER_FLOORS: &[&str] = &[
     "engine::memory",
     "engine::read",
     "engine::recovery",
+    "engine::repair",
     "engine::scan",
     "engine::session",
     "engine::snapshot",

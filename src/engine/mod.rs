@@ -51,6 +51,7 @@ mod range;
 mod ranges;
 mod read;
 mod recovery;
+mod repair;
 mod scan;
 mod session;
 mod snapshot;
@@ -82,6 +83,7 @@ pub use options::{
 pub use range::KeyRange;
 pub use read::{Record, TableRead};
 pub use recovery::{Recovery, TornTail};
+pub use repair::{GivenUp, Repair, RepairOutcome, repair};
 pub use scan::Scan;
 pub use session::{Admission, Lookup, Prefetch, Session};
 pub use snapshot::Snapshot;

@@ -64,7 +64,7 @@ fn lock_empty(storage: &dyn Storage) -> Result<Box<dyn Send + Sync>> {
 }
 
 /// Gives a copy an empty log, and then the manifest that makes it a database.
-fn start_log(target: &Environment, mut snapshot: Snapshot) -> Result<()> {
+pub(crate) fn start_log(target: &Environment, mut snapshot: Snapshot) -> Result<()> {
     let id = snapshot.next_file_id;
     snapshot.next_file_id += 1;
     snapshot.first_segment = id;

@@ -54,6 +54,8 @@ pub struct Finding {
     /// The keys whose values may be lost by it, as far as the file can tell; none are if it is
     /// `None` and the file a table.
     pub keys: Option<KeySpan>,
+    /// Where in the file, in bytes; 0 if it is about all of it.
+    pub offset: u64,
     /// What it means for a repair.
     pub(crate) loss: Loss,
 }
@@ -74,9 +76,15 @@ impl Finding {
         !matches!(self.error, Error::Corrupt { .. })
     }
 
+    /// Whether it is that a file is not there.
+    pub(crate) fn is_missing_file(&self) -> bool {
+        matches!(&self.error, Error::Corrupt { what, .. } if what.ends_with("missing"))
+    }
+
     /// One that is not about the keys of a table.
     fn of(error: Error) -> Self {
-        Finding { error, keys: None, loss: Loss::Unexplained }
+        let offset = if let Error::Corrupt { offset, .. } = &error { *offset } else { 0 };
+        Finding { error, keys: None, offset, loss: Loss::Unexplained }
     }
 }
 
@@ -92,7 +100,7 @@ impl From<Fault> for Finding {
             }
             Loss::Nothing | Loss::Unexplained => None,
         };
-        Finding { error: fault.error, keys, loss: fault.loss }
+        Finding { error: fault.error, keys, offset: fault.offset, loss: fault.loss }
     }
 }
 

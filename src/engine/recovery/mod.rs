@@ -6,7 +6,7 @@
 //! anything is served; until `CURRENT` names the new manifest, a crash leaves the old state in
 //! force, and the next recovery begins anew.
 
-mod install;
+pub(crate) mod install;
 pub(crate) mod log;
 pub(crate) mod replay;
 

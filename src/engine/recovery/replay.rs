@@ -23,7 +23,7 @@ const TORN_COPY_BYTES: usize = 8 << 20;
 /// What was read and found whole.
 #[derive(Default)]
 pub(crate) struct Found {
-    pub(super) snapshot: Snapshot,
+    pub(crate) snapshot: Snapshot,
     pub(super) tables: Vec<TableRef>,
     /// What the log holds beyond the tables, oldest first.
     pub(super) memtables: Vec<Memtable>,
@@ -80,6 +80,22 @@ pub(super) fn read(
     // Only now: the log's own numbers show whether one segment continues the other.
     found.last_seq = found.last_seq.max(last_seq_in_tables(&found.snapshot));
     Ok(found)
+}
+
+/// Reads the log up to its first damage; the tables are left unread. For a repair.
+pub(crate) fn read_prefix(
+    storage: &dyn Storage,
+    loaded: Loaded,
+    directory: &Directory,
+    options: &Options,
+) -> Found {
+    let last_seq = loaded.snapshot.flushed_seq;
+    let mut found = Found { last_seq, snapshot: loaded.snapshot, ..Found::default() };
+    if let Err(error) = found.replay(storage, directory, options) {
+        tracing::warn!(%error, "the log is kept up to here");
+    }
+    found.last_seq = found.last_seq.max(last_seq_in_tables(&found.snapshot));
+    found
 }
 
 /// The last number that tables hold. What was ingested has one past all that was flushed, and unless
