@@ -54,11 +54,13 @@ const FOUNDATIONS: &[&str] = &[
 /// The whole, and what is held of it.
 const UPPER_FLOORS: &[&str] = &[
     "engine::background",
+    "engine::backup",
     "engine::batch",
     "engine::check",
     "engine::db",
     "engine::ingest",
     "engine::memory",
+    "engine::offline",
     "engine::read",
     "engine::recovery",
     "engine::repair",

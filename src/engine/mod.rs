@@ -23,6 +23,7 @@
 //! once [`Engine::durable_seq`] reaches the sequence numbers that it returned.
 
 mod background;
+mod backup;
 mod batch;
 mod cache;
 mod check;
@@ -45,6 +46,7 @@ mod journal;
 mod key;
 mod memory;
 mod memtable;
+mod offline;
 mod options;
 mod pacing;
 mod range;
@@ -67,6 +69,7 @@ mod view;
 mod wal;
 mod write;
 
+pub use backup::{CopyProgress, backup, restore};
 pub use batch::Batch;
 pub use cache::CacheStats;
 pub use check::{CheckProgress, CheckReport, Finding, KeySpan, check};
@@ -76,6 +79,7 @@ pub use event::{Event, EventListener};
 pub use health::Health;
 pub use ingest::{Ingest, IngestProgress};
 pub use key::{MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq};
+pub use offline::Offline;
 pub use options::{
     Clock, Durability, Environment, MIN_MEMORY_BYTES, MIN_SEGMENT_BYTES, Options, Scheduling,
     SystemClock,

@@ -10,6 +10,11 @@ pub(super) fn bytes(what: &'static str) -> ProgressBar {
     bar(what, "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
 }
 
+/// A bar that counts entries.
+pub(super) fn entries(what: &'static str) -> ProgressBar {
+    bar(what, "{msg} {bar:30} {pos}/{len} {per_sec} {eta}")
+}
+
 fn bar(what: &'static str, template: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(DRAWS));
     bar.set_message(what);

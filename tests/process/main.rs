@@ -22,4 +22,5 @@ mod redis;
 mod refusal;
 mod running;
 mod signals;
+mod tools;
 mod transactions;

@@ -49,7 +49,7 @@ impl Inner {
 }
 
 /// Locks a directory that holds nothing.
-fn lock_empty(storage: &dyn Storage) -> Result<Box<dyn Send + Sync>> {
+pub(crate) fn lock_empty(storage: &dyn Storage) -> Result<Box<dyn Send + Sync>> {
     let use_error = |e| Error::io("use", "the checkpoint's directory", e);
     let guard = storage.lock().map_err(|e| match e.kind() {
         ErrorKind::WouldBlock => Error::Locked,
@@ -59,7 +59,7 @@ fn lock_empty(storage: &dyn Storage) -> Result<Box<dyn Send + Sync>> {
     if names.iter().all(|name| name == filename::LOCK) {
         Ok(guard)
     } else {
-        Err(Error::InvalidOption("a checkpoint needs an empty directory".to_owned()))
+        Err(Error::InvalidOption("a copy needs an empty directory".to_owned()))
     }
 }
 

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-pub(crate) use self::checkpoint::start_log;
+pub(crate) use self::checkpoint::{lock_empty, start_log};
 pub(crate) use self::ingest::{Ingested, remove as remove_tables};
 use super::compaction::job::Target;
 use super::db::Inner;

@@ -24,9 +24,9 @@ const TORN_COPY_BYTES: usize = 8 << 20;
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) snapshot: Snapshot,
-    pub(super) tables: Vec<TableRef>,
+    pub(crate) tables: Vec<TableRef>,
     /// What the log holds beyond the tables, oldest first.
-    pub(super) memtables: Vec<Memtable>,
+    pub(crate) memtables: Vec<Memtable>,
     pub(super) last_seq: Seq,
     pub(super) log_end: Option<LogEnd>,
     /// The bytes of the torn tail, if there is one.
@@ -56,7 +56,7 @@ pub(crate) fn read_nothing(storage: &dyn Storage, directory: &Directory) -> Resu
 }
 
 /// Reads the tables that the manifest names, and the log.
-pub(super) fn read(
+pub(crate) fn read(
     storage: &dyn Storage,
     loaded: Loaded,
     directory: &Directory,
