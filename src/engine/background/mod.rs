@@ -331,7 +331,7 @@ impl Inner {
             error if error.is_no_space() => {
                 self.faults.enter_no_space(error.clone(), self.options.room_bytes());
                 let needed = self.faults.needed_bytes();
-                tracing::error!(%error, needed, "no space left; writes are refused until there is");
+                tracing::error!(%error, needed, "no space left; writes are refused until there is, which is noticed by itself");
                 self.emit(|| Event::Fault { cause: error.clone() });
             }
             error => {
