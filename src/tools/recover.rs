@@ -29,8 +29,8 @@ pub(super) fn run(dir: &Path, is_dry: bool, out: &mut dyn Write) -> Told<Outcome
 
 /// The first directory `aside-N` that is not there.
 fn free_name(dir: &Path) -> PathBuf {
-    let names = (1_u64..).map(|number| dir.join(format!("aside-{number}")));
-    names.into_iter().find(|path| !path.exists()).unwrap_or_else(|| dir.join("aside"))
+    let mut names = (1_u64..).map(|number| dir.join(format!("aside-{number}")));
+    names.find(|path| !path.exists()).unwrap_or_else(|| dir.join("aside"))
 }
 
 fn print(repair: &Repair, aside: &Path, out: &mut dyn Write) -> Told<Outcome> {

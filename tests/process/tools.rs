@@ -53,7 +53,7 @@ fn check_tells_whole_from_damaged_and_changes_nothing() {
     assert!(ends(0, &["check", text(&data)]).contains("whole: "));
     assert_unchanged(&before, &contents(&data));
     let table = files(&data, ".sst").remove(0);
-    flip(&table, 1_000);
+    flip(&table, 100);
     let before = contents(&data);
     let said = ends(1, &["check", text(&data)]);
     let name = table.file_name().unwrap().to_str().unwrap();
@@ -95,7 +95,7 @@ fn recover_keeps_the_rest_and_says_what_it_gave_up() {
     assert!(ends(0, &["recover", text(&data)]).contains("nothing to do"));
     let table = files(&data, ".sst").remove(0);
     let name = table.file_name().unwrap().to_str().unwrap().to_owned();
-    flip(&table, 1_000);
+    flip(&table, 100);
     let damaged = fs::read(&table).unwrap();
     let before = contents(&data);
     let planned = ends(0, &["recover", text(&data), "--dry-run"]);
