@@ -35,12 +35,9 @@ impl Offline {
         let directory = Directory::list(storage.as_ref())?;
         let tables =
             Arc::new(Tables::new(Arc::clone(&storage), BlockCache::new(0), MAX_OPEN_TABLES));
-        let loaded = match set::load(storage.as_ref())? {
-            Some(loaded) => loaded,
-            None => {
-                replay::read_nothing(storage.as_ref(), &directory)?;
-                return Err(Error::InvalidOption("there is no database".to_owned()));
-            }
+        let Some(loaded) = set::load(storage.as_ref())? else {
+            replay::read_nothing(storage.as_ref(), &directory)?;
+            return Err(Error::InvalidOption("there is no database".to_owned()));
         };
         let options = Options::default();
         let found = replay::read(storage.as_ref(), loaded, &directory, &options, &tables)?;

@@ -1,7 +1,5 @@
 //! Whole databases pass; each kind of damage is found, with its file, offset and keys.
 
-#![expect(clippy::panic, reason = "tests")]
-
 use super::*;
 use crate::engine::options::{Environment, Options, Scheduling, SystemClock};
 use crate::engine::storage::sim::{SimStorage, Survival};

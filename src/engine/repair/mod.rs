@@ -189,7 +189,7 @@ impl Plan {
             .filter(|(rank, meta)| is_touched(*rank, meta))
             .map(|(_, meta)| meta.id)
             .collect();
-        Ok(Plan { losses, rewritten, log_cut, loaded })
+        Ok(Plan { loaded, losses, rewritten, log_cut })
     }
 
     /// The files that will be replaced and are there.
@@ -216,10 +216,8 @@ impl Plan {
 
 /// Whether keys of `span` may be in a table.
 fn overlaps(span: &KeySpan, meta: &TableMeta) -> bool {
-    let begins_before_end = match span.excludes_first {
-        true => span.first < meta.largest,
-        false => span.first <= meta.largest,
-    };
+    let begins_before_end =
+        if span.excludes_first { span.first < meta.largest } else { span.first <= meta.largest };
     begins_before_end && meta.smallest <= span.last
 }
 

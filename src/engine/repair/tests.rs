@@ -1,8 +1,6 @@
 //! After a repair every key has its right value or was given up and told, at whatever call the machine
 //! crashed meanwhile.
 
-#![expect(clippy::panic, reason = "tests")]
-
 use std::collections::BTreeMap;
 
 use super::*;

@@ -186,16 +186,6 @@ impl TableCheck {
         Ok(())
     }
 
-    /// The table's id.
-    pub(crate) fn id(&self) -> u64 {
-        self.meta.id
-    }
-
-    /// Where the block stands that the current entry is in.
-    pub(crate) fn offset(&self) -> u64 {
-        self.data.offset()
-    }
-
     fn note(&mut self, error: Error, loss: Loss) {
         self.is_whole &= !matches!(loss, Loss::Keys(..));
         let offset = if let Error::Corrupt { offset, .. } = &error { *offset } else { 0 };
