@@ -108,7 +108,7 @@ fn recover_keeps_the_rest_and_says_what_it_gave_up() {
     ends(0, &["check", text(&data)]);
     let program = Program::start(&data);
     let mut client = program.connect();
-    client.ask("GET key000", "NOT_FOUND");
+    client.ask("GET key000", "NULL");
     client.ask("GET key299", &format!("{:060}", 299));
     program.interrupt();
 }
