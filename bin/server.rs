@@ -1,4 +1,4 @@
-//! The server's program: flags, logging, engine and server brought together.
+//! The server's program: flags, logging, engine and server brought together, and the operators' tools.
 //!
 //! The order matters: the listeners are bound before the data is touched, so that a taken port
 //! changes nothing on disk, and the line that says "listening" comes after recovery.
@@ -9,16 +9,36 @@ use std::process::ExitCode;
 
 use chronos::engine::{Engine, Environment};
 use chronos::server::{self, Config, Server, Stopped, start};
+use chronos::tools::Tool;
 use clap::Parser;
 
+/// The command line: a tool, or the server's flags.
+#[derive(Debug, Parser)]
+#[command(
+    name = "chronos",
+    version,
+    about,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    tool: Option<Tool>,
+    #[command(flatten)]
+    config: Config,
+}
+
 fn main() -> ExitCode {
-    let config = Config::parse();
+    let Arguments { tool, config } = Arguments::parse();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .with_max_level(config.log_level)
         .init();
+    if let Some(tool) = tool {
+        return tool.run();
+    }
     match serve(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {

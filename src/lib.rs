@@ -3,7 +3,8 @@
 //! Three layers that know as little of each other as they can: [`engine`] keeps the data and is a
 //! library of its own; [`parser`] turns bytes into commands and replies into bytes and does no I/O;
 //! [`server`] owns the sockets and is the only place where the two meet. [`client`] is the blocking
-//! side of the text protocol, for the bundled client and the load tester. `campaign`, a feature, tries
+//! side of the text protocol, for the bundled client and the load tester; [`tools`] is what operators do
+//! with a data directory that no server has open. `campaign`, a feature, tries
 //! to make the database lose something.
 //! `tests/tidy.rs` keeps the directions.
 
@@ -14,6 +15,7 @@ pub mod engine;
 pub mod parser;
 mod planted;
 pub mod server;
+pub mod tools;
 
 /// Compiles the examples of the README.
 #[cfg(doctest)]

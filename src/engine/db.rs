@@ -341,7 +341,8 @@ impl Inner {
     /// Takes note of a damaged file, wherever it was met.
     pub(crate) fn note_damage(&self, error: &Error) {
         if self.faults.note_damage(error) {
-            tracing::error!(%error, "a table is damaged; restore the file and restart");
+            tracing::error!(%error, "a table is damaged: reads of its keys fail. Stop the server, list all damage with chronos \
+                 check, then restore the file from a backup or run chronos recover");
             self.emit(|| Event::Fault { cause: error.clone() });
             self.signal.notify();
         }

@@ -43,6 +43,19 @@ impl Health {
         }
     }
 
+    /// What to do about it, unless it is `Ok`.
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Health::Ok => None,
+            Health::NoSpace { .. } => Some("make room; it leaves this state by itself"),
+            Health::Failed { .. } => Some("look after the device, then restart"),
+            Health::Corrupt { .. } => Some(
+                "stop it, list all damage with chronos check, then restore the file from a backup or \
+                 run chronos recover",
+            ),
+        }
+    }
+
     /// Why it is not `Ok`.
     pub fn cause(&self) -> Option<&Error> {
         match self {

@@ -23,8 +23,10 @@
 //! once [`Engine::durable_seq`] reaches the sequence numbers that it returned.
 
 mod background;
+mod backup;
 mod batch;
 mod cache;
+mod check;
 mod coding;
 mod commit;
 mod compaction;
@@ -44,12 +46,14 @@ mod journal;
 mod key;
 mod memory;
 mod memtable;
+mod offline;
 mod options;
 mod pacing;
 mod range;
 mod ranges;
 mod read;
 mod recovery;
+mod repair;
 mod scan;
 mod session;
 mod snapshot;
@@ -65,14 +69,17 @@ mod view;
 mod wal;
 mod write;
 
+pub use backup::{CopyProgress, backup, restore};
 pub use batch::Batch;
 pub use cache::CacheStats;
+pub use check::{CheckProgress, CheckReport, Finding, KeySpan, check};
 pub use db::Engine;
 pub use error::{Error, Result};
 pub use event::{Event, EventListener};
 pub use health::Health;
 pub use ingest::{Ingest, IngestProgress};
 pub use key::{MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq};
+pub use offline::Offline;
 pub use options::{
     Clock, Durability, Environment, MIN_MEMORY_BYTES, MIN_SEGMENT_BYTES, Options, Scheduling,
     SystemClock,
@@ -80,6 +87,7 @@ pub use options::{
 pub use range::KeyRange;
 pub use read::{Record, TableRead};
 pub use recovery::{Recovery, TornTail};
+pub use repair::{GivenUp, Repair, RepairOutcome, repair};
 pub use scan::Scan;
 pub use session::{Admission, Lookup, Prefetch, Session};
 pub use snapshot::Snapshot;

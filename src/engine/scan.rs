@@ -101,7 +101,10 @@ impl Scan {
                     self.inner.commit.wait_to_show(self.view.seq, self.inner.is_manual())?;
                 }
                 self.inner.counters.scans.add(1);
-                none.insert(self.view.walk(&self.inner, &self.range, self.direction))
+                {
+                    let clock = Arc::clone(&self.inner.environment.clock);
+                    none.insert(self.view.walk(clock, &self.range, self.direction))
+                }
             }
         };
         self.has_entry = walk.advance().inspect_err(|error| self.inner.note_damage(error))?;

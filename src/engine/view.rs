@@ -11,6 +11,7 @@ use super::error::Result;
 use super::iter::{Direction, Entry, EntryIter, Input, LiveIter, MergeIter, Reader, ScanRange};
 use super::key::Seq;
 use super::memtable::{Memtable, MemtableView};
+use super::options::Clock;
 use super::range::KeyRange;
 use super::ranges::RangeDeletes;
 use super::sync::read;
@@ -45,16 +46,24 @@ impl View {
         }
     }
 
-    /// Walks over what is there in `range`.
+    /// The state at `seq` of memtables, oldest first, over a version.
+    pub(crate) fn of(memtables: &[Memtable], version: Version, seq: Seq) -> Self {
+        let memtables: Vec<MemtableView> = memtables.iter().rev().map(Memtable::view).collect();
+        let ranges = memtables.iter().map(MemtableView::ranges).chain([version.ranges()]);
+        let ranges = ranges.cloned().collect();
+        View { seq, ranges, memtables, version: Arc::new(version) }
+    }
+
+    /// Walks over what is there in `range`, and has not expired by `clock`.
     pub(crate) fn walk(
         &self,
-        inner: &Inner,
+        clock: Arc<dyn Clock>,
         range: &KeyRange,
         direction: Direction,
     ) -> LiveEntries {
         let mut inputs = self.memtable_inputs(range, direction);
         inputs.extend(self.table_inputs(range, direction));
-        LiveIter::new(MergeIter::new(inputs, direction), self.reader(inner), direction)
+        LiveIter::new(MergeIter::new(inputs, direction), self.reader(clock), direction)
     }
 
     /// About how many keys there are in `range`, and how many of them expire, without a read from disk:
@@ -95,17 +104,13 @@ impl View {
         let direction = Direction::Forward;
         LiveIter::new(
             MergeIter::new(self.memtable_inputs(range, direction), direction),
-            self.reader(inner),
+            self.reader(Arc::clone(&inner.environment.clock)),
             direction,
         )
     }
 
-    fn reader(&self, inner: &Inner) -> Reader {
-        Reader {
-            snapshot: self.seq,
-            ranges: self.ranges.clone(),
-            clock: Arc::clone(&inner.environment.clock),
-        }
+    fn reader(&self, clock: Arc<dyn Clock>) -> Reader {
+        Reader { snapshot: self.seq, ranges: self.ranges.clone(), clock }
     }
 
     fn memtable_inputs(&self, range: &KeyRange, direction: Direction) -> Vec<Input> {

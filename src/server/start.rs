@@ -14,7 +14,9 @@ pub fn explain_open_error(error: &Error, data_dir: &Path) -> String {
         Error::Io { .. } => {
             "make the directory readable and writable, or choose another --data-dir"
         }
-        Error::Corrupt { .. } => "restore that file from a backup; nothing was changed",
+        Error::Corrupt { .. } => {
+            "restore that file from a backup; nothing was changed; chronos check lists all damage, chronos recover --dry-run what can be kept"
+        }
         Error::UnknownFormat { .. } => "nothing was changed",
         _ => "nothing is served",
     };

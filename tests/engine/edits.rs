@@ -242,7 +242,7 @@ fn damage_to_the_last_write_before_a_clean_end_is_never_taken_for_a_torn_one() {
 fn ingest(engine: &Engine, value: &[u8]) -> chronos::engine::Result<()> {
     let mut ingest = engine.ingest();
     ingest.put(&key(0), value)?;
-    ingest.finish().map(|_| ())
+    ingest.finish()
 }
 
 #[test]

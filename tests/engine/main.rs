@@ -18,8 +18,6 @@ mod frontier;
 mod hooked;
 mod model;
 mod operations;
-#[path = "../support/random.rs"]
-mod random;
 mod review;
 mod script;
 mod seals;

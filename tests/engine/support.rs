@@ -10,7 +10,7 @@ use chronos::engine::{
     Clock, Compression, Durability, Engine, Environment, Options, Result, Scheduling,
 };
 
-pub(crate) use crate::random::Random;
+pub(crate) use chronos::engine::storage::sim::Random;
 
 /// How long a call may take that should return soon, on the busiest machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -68,7 +68,7 @@ pub(crate) fn world(storage: impl Storage, seed: u64) -> Environment {
         clock: Arc::new(Ticking::default()),
         random: Arc::new(move || {
             let step = state.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-            Random(step).next()
+            Random(step).next_u64()
         }),
     }
 }

@@ -12,11 +12,10 @@
 mod client;
 mod directory;
 mod program;
-#[path = "../support/random.rs"]
-mod random;
 mod records;
 mod redis;
 mod refusal;
 mod running;
 mod signals;
+mod tools;
 mod transactions;

@@ -12,7 +12,7 @@ use std::time::Instant;
 use serde_json::{Map, Value};
 
 use crate::program::Program;
-use crate::random::Random;
+use chronos::engine::storage::sim::Random;
 
 /// Fewer records are no data set.
 const ENOUGH: usize = 60_000;
@@ -72,7 +72,7 @@ fn invented() -> Records {
 /// SET commands for records, in an order of their own: as they come, tables would not overlap, and
 /// merging them would be nothing.
 fn loading(records: &Records, random: &mut Random) -> String {
-    let mut order: Vec<_> = records.iter().map(|record| (random.next(), record)).collect();
+    let mut order: Vec<_> = records.iter().map(|record| (random.next_u64(), record)).collect();
     order.sort_unstable();
     order.iter().flat_map(|(_, (key, record))| ["SET ", key, " ", record, "\n"]).collect()
 }

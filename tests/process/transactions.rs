@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::PATIENCE;
 use crate::program::{Program, command_anywhere};
-use crate::random::Random;
+use chronos::engine::storage::sim::Random;
 
 const ROUNDS: u64 = 12;
 const CLIENTS: usize = 4;

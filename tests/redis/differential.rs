@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use crate::allowed::same;
 use crate::grammar::Generator;
-use crate::random::Random;
 use crate::servers;
 use crate::session::{Action, Outcome, Session, Step};
 use crate::subjects::{SUBJECTS, Subject};
 use crate::wire::{Wire, args, readable};
+use chronos::engine::storage::sim::Random;
 
 /// Commands of a seed.
 const STEPS: usize = 250;

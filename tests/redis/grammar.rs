@@ -14,9 +14,9 @@
 //!
 //! Nothing is generated whose reply depends on time: expiries are far away or past.
 
-use crate::random::Random;
 use crate::session::is;
 use crate::wire::Args;
+use chronos::engine::storage::sim::Random;
 
 enum Node<'a> {
     Word(&'a str),
@@ -221,7 +221,7 @@ impl Generator {
             "key" => return self.one_of(KEYS).to_vec(),
             "value" if self.random.one_in(12) => {
                 let length = 1 + self.random.below(3000);
-                return (0..length).map(|_| self.random.next() as u8).collect();
+                return (0..length).map(|_| self.random.next_u64() as u8).collect();
             }
             "value" => return self.one_of(VALUES).to_vec(),
             "integer" => self.one_of(INTEGERS),

@@ -16,8 +16,6 @@ mod allowed;
 mod clients;
 mod differential;
 mod grammar;
-#[path = "../support/random.rs"]
-mod random;
 mod scenarios;
 mod servers;
 mod session;

@@ -10,7 +10,7 @@ use chronos::engine::storage::sim::SimStorage;
 use chronos::engine::{Engine, Environment, MIN_MEMORY_BYTES, Options, Scheduling, SystemClock};
 
 use super::harness::{Client, Harness, PATIENCE, settings};
-use super::random::Random;
+use chronos::engine::storage::sim::Random;
 
 /// A reply, as far as the tests need it told apart.
 #[derive(Debug, Clone, PartialEq, Eq)]

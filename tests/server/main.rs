@@ -16,9 +16,6 @@ mod faults;
 mod frontier;
 mod harness;
 mod keys;
-#[path = "../support/random.rs"]
-#[allow(dead_code, reason = "shared; another binary uses the rest")]
-mod random;
 mod reactor;
 mod review;
 mod scripts;

@@ -14,14 +14,11 @@ use super::super::filename;
 use super::super::journal::format::BLOCK_BYTES;
 use super::super::journal::{Header, Purpose};
 use super::super::options::Environment;
-use super::super::storage::Storage;
+use super::super::storage::{Storage, link_or_copy};
 use super::super::sync::{lock, read};
 use super::super::version::Version;
 use super::super::version::set::{Snapshot, VersionSet};
 use super::super::wal;
-
-/// A file that cannot be linked is copied in pieces of this size.
-const COPY_BYTES: usize = 1 << 20;
 
 impl Inner {
     /// Writes what is in tables to `storage`, which is the directory `path`. What fails there is the
@@ -35,8 +32,9 @@ impl Inner {
         };
         for (_, table) in version.tables() {
             let name = filename::table(table.meta().id);
-            if let Err(error) = self.link_or_copy(&name, storage.as_ref(), path) {
-                return Ok(Err(error));
+            let from = self.environment.storage.as_ref();
+            if let Err(error) = link_or_copy(from, &name, storage.as_ref(), path) {
+                return Ok(Err(Error::io("link or copy", &name, error)));
             }
             self.yield_to_urgent()?;
         }
@@ -48,31 +46,10 @@ impl Inner {
         let set = lock(&self.set);
         (set.snapshot().clone(), Arc::clone(&read(&self.memory).version))
     }
-
-    fn link_or_copy(&self, name: &str, to: &dyn Storage, path: &Path) -> Result<()> {
-        match self.environment.storage.link(name, path) {
-            Err(e) if matches!(e.kind(), ErrorKind::CrossesDevices | ErrorKind::Unsupported) => {
-                self.copy(name, to).map_err(|e| Error::io("copy", name, e))
-            }
-            linked => linked.map_err(|e| Error::io("link", name, e)),
-        }
-    }
-
-    fn copy(&self, name: &str, to: &dyn Storage) -> std::io::Result<()> {
-        let (from, to) = (self.environment.storage.open(name)?, to.create(name)?);
-        let length = from.len()?;
-        let mut piece = vec![0; COPY_BYTES];
-        for offset in (0..length).step_by(COPY_BYTES) {
-            let bytes = (length - offset).min(COPY_BYTES as u64) as usize;
-            from.read_exact_at(&mut piece[..bytes], offset)?;
-            to.write_all_at(&piece[..bytes], offset)?;
-        }
-        to.sync()
-    }
 }
 
 /// Locks a directory that holds nothing.
-fn lock_empty(storage: &dyn Storage) -> Result<Box<dyn Send + Sync>> {
+pub(crate) fn lock_empty(storage: &dyn Storage) -> Result<Box<dyn Send + Sync>> {
     let use_error = |e| Error::io("use", "the checkpoint's directory", e);
     let guard = storage.lock().map_err(|e| match e.kind() {
         ErrorKind::WouldBlock => Error::Locked,
@@ -82,12 +59,12 @@ fn lock_empty(storage: &dyn Storage) -> Result<Box<dyn Send + Sync>> {
     if names.iter().all(|name| name == filename::LOCK) {
         Ok(guard)
     } else {
-        Err(Error::InvalidOption("a checkpoint needs an empty directory".to_owned()))
+        Err(Error::InvalidOption("a copy needs an empty directory".to_owned()))
     }
 }
 
 /// Gives a copy an empty log, and then the manifest that makes it a database.
-fn start_log(target: &Environment, mut snapshot: Snapshot) -> Result<()> {
+pub(crate) fn start_log(target: &Environment, mut snapshot: Snapshot) -> Result<()> {
     let id = snapshot.next_file_id;
     snapshot.next_file_id += 1;
     snapshot.first_segment = id;

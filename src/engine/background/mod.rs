@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+pub(crate) use self::checkpoint::{lock_empty, start_log};
 pub(crate) use self::ingest::{Ingested, remove as remove_tables};
 use super::compaction::job::Target;
 use super::db::Inner;
@@ -345,7 +346,7 @@ impl Inner {
             error if error.is_no_space() => {
                 self.faults.enter_no_space(error.clone(), self.options.room_bytes());
                 let needed = self.faults.needed_bytes();
-                tracing::error!(%error, needed, "no space left; writes are refused until there is");
+                tracing::error!(%error, needed, "no space left; writes are refused until there is, which is noticed by itself");
                 self.emit(|| Event::Fault { cause: error.clone() });
             }
             error => {

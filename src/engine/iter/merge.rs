@@ -37,6 +37,11 @@ impl MergeIter {
         MergeIter { inputs, direction, heap, progress: Progress::New }
     }
 
+    /// The number of the input that the current entry comes from.
+    pub(crate) fn input(&self) -> usize {
+        self.heap[0]
+    }
+
     fn start(&mut self) -> Result<()> {
         for (number, input) in self.inputs.iter_mut().enumerate() {
             if input.advance()? {

@@ -10,5 +10,5 @@ pub(crate) mod reader;
 pub(crate) mod writer;
 
 pub(crate) use format::{GroupKind, Header, Purpose};
-pub(crate) use reader::{Ending, Journal, open, read_header};
+pub(crate) use reader::{Ending, Journal, open, open_prefix, read_header};
 pub(crate) use writer::{GroupBuffer, JournalWriter};

@@ -93,6 +93,17 @@ pub(crate) fn open<'a>(
     header: &Header,
     known_end: Option<u64>,
 ) -> Result<Journal<'a>> {
+    let (journal, outcome) = open_prefix(name, bytes, header, known_end);
+    outcome.map(|()| journal)
+}
+
+/// As [`open`], but what stands before the damage is returned as well.
+pub(crate) fn open_prefix<'a>(
+    name: &str,
+    bytes: &'a [u8],
+    header: &Header,
+    known_end: Option<u64>,
+) -> (Journal<'a>, Result<()>) {
     let mut journal = Journal {
         groups: Vec::new(),
         end: BLOCK_BYTES as u64,
@@ -100,32 +111,47 @@ pub(crate) fn open<'a>(
         last_crc: header.previous_crc,
         ending: Ending::Clean,
     };
-    if (bytes.len() as u64) < header.file_bytes() {
-        let what = format!("the file had {} bytes and was cut", header.file_bytes());
-        return Err(Error::corrupt(name, bytes.len() as u64, what));
-    }
-    let mut next_seq = header.first_seq;
-    while journal.ending == Ending::Clean && known_end.is_none_or(|end| journal.end < end) {
-        let Some((group, crc, payload)) = whole_group(bytes, header, journal.end) else {
-            journal.ending = tail(name, bytes, header, &journal, known_end)?;
-            break;
-        };
-        let in_order = group.group == journal.next_group
-            && group.previous_crc == journal.last_crc
-            && group.first_seq == next_seq;
-        if !in_order {
-            return Err(Error::corrupt(name, journal.end, "the group is not the one that follows"));
-        }
-        next_seq += u64::from(group.count);
-        journal.take(name, &group, crc, payload)?;
-    }
-    if known_end.is_some_and(|end| end != journal.end) {
-        return Err(Error::corrupt(name, journal.end, "groups are missing here"));
-    }
-    Ok(journal)
+    let outcome = journal.read(name, bytes, header, known_end);
+    (journal, outcome)
 }
 
 impl<'a> Journal<'a> {
+    fn read(
+        &mut self,
+        name: &str,
+        bytes: &'a [u8],
+        header: &Header,
+        known_end: Option<u64>,
+    ) -> Result<()> {
+        let mut next_seq = header.first_seq;
+        while self.ending == Ending::Clean && known_end.is_none_or(|end| self.end < end) {
+            let Some((group, crc, payload)) = whole_group(bytes, header, self.end) else {
+                self.ending = tail(name, bytes, header, self, known_end)?;
+                break;
+            };
+            let in_order = group.group == self.next_group
+                && group.previous_crc == self.last_crc
+                && group.first_seq == next_seq;
+            if !in_order {
+                return Err(Error::corrupt(
+                    name,
+                    self.end,
+                    "the group is not the one that follows",
+                ));
+            }
+            next_seq += u64::from(group.count);
+            self.take(name, &group, crc, payload)?;
+        }
+        if known_end.is_some_and(|end| end != self.end) {
+            return Err(Error::corrupt(name, self.end, "groups are missing here"));
+        }
+        if (bytes.len() as u64) < header.file_bytes() {
+            let what = format!("the file had {} bytes and was cut", header.file_bytes());
+            return Err(Error::corrupt(name, bytes.len() as u64, what));
+        }
+        Ok(())
+    }
+
     fn take(&mut self, name: &str, group: &GroupHeader, crc: u32, payload: &'a [u8]) -> Result<()> {
         let offset = self.end;
         match group.kind {

@@ -39,14 +39,14 @@ pub(super) fn install(
     remove_stale_manifests(storage, directory, found.manifest_id)?;
     keep_torn_tail(storage, &found)?;
     let free_id = if is_planted(Bug::ReuseFileId) { 1 } else { directory.free_id() };
-    let mut ids = Ids(found.snapshot.next_file_id.max(free_id));
+    let mut ids = Ids::from(found.snapshot.next_file_id.max(free_id));
     let wal = start_log(environment, options, directory, &found, &mut ids)?;
     let target = Target { tables, compression: options.compression_of(0), purged_seq: 0 };
     let flushed = flush(target, &mut found, &mut ids)?;
     let version = add_tables(&mut found, &flushed);
     let mut snapshot = found.snapshot;
     snapshot.first_segment = wal.id();
-    snapshot.next_file_id = ids.0;
+    snapshot.next_file_id = ids.next();
     let mut set = VersionSet::create(environment.clone(), snapshot)?;
     remove_old_manifests(storage, directory, &set);
     let spare = reuse_segment(storage, directory, options, wal.id(), &mut set)?;
@@ -119,7 +119,7 @@ fn start_log(
 }
 
 /// Writes replayed memtables as tables; their range deletes go to the snapshot.
-fn flush(target: Target<'_>, found: &mut Found, ids: &mut Ids) -> Result<Vec<TableRef>> {
+pub(crate) fn flush(target: Target<'_>, found: &mut Found, ids: &mut Ids) -> Result<Vec<TableRef>> {
     let mut tables = Vec::new();
     for memtable in std::mem::take(&mut found.memtables) {
         let ranges = Arc::clone(memtable.ranges());
@@ -136,13 +136,18 @@ fn flush(target: Target<'_>, found: &mut Found, ids: &mut Ids) -> Result<Vec<Tab
 
 /// The version of the tables found and flushed; the snapshot gains the latter.
 fn add_tables(found: &mut Found, flushed: &[TableRef]) -> Version {
+    note_flushed(found, flushed);
+    let opened: Vec<TableRef> = found.tables.iter().chain(flushed).cloned().collect();
+    Version::empty().apply(&found.snapshot.as_edit(), &opened)
+}
+
+/// Adds tables that the log was written to.
+pub(crate) fn note_flushed(found: &mut Found, flushed: &[TableRef]) {
     for table in flushed {
         let meta = table.meta().clone();
         found.snapshot.tables.insert(meta.id, (0, meta));
     }
     found.snapshot.flushed_seq = found.last_seq;
-    let opened: Vec<TableRef> = found.tables.iter().chain(flushed).cloned().collect();
-    Version::empty().apply(&found.snapshot.as_edit(), &opened)
 }
 
 /// Removes tables that no manifest names. Nothing depends on it: what cannot be removed is tried
@@ -202,7 +207,19 @@ fn reuse_segment(
 }
 
 /// Counts file ids up while there is no version set yet.
-struct Ids(u64);
+pub(crate) struct Ids(u64);
+
+impl Ids {
+    /// From this one on.
+    pub(crate) fn from(first: u64) -> Self {
+        Ids(first)
+    }
+
+    /// The next one, which is not taken by this.
+    pub(crate) fn next(&self) -> u64 {
+        self.0
+    }
+}
 
 impl Surroundings for Ids {
     fn next_file_id(&mut self) -> u64 {

@@ -6,8 +6,9 @@
 //! anything is served; until `CURRENT` names the new manifest, a crash leaves the old state in
 //! force, and the next recovery begins anew.
 
-mod install;
-mod replay;
+pub(crate) mod install;
+pub(crate) mod log;
+pub(crate) mod replay;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -85,15 +86,16 @@ pub(crate) fn open(
 
 /// The files of the database that are in the directory; files of others are none of our business.
 #[derive(Default)]
-struct Directory {
-    tables: BTreeSet<u64>,
-    segments: BTreeSet<u64>,
-    manifests: BTreeSet<u64>,
-    temporaries: Vec<String>,
+pub(crate) struct Directory {
+    pub(crate) tables: BTreeSet<u64>,
+    pub(crate) segments: BTreeSet<u64>,
+    pub(crate) manifests: BTreeSet<u64>,
+    pub(crate) temporaries: Vec<String>,
+    pub(crate) has_current: bool,
 }
 
 impl Directory {
-    fn list(storage: &dyn Storage) -> Result<Self> {
+    pub(crate) fn list(storage: &dyn Storage) -> Result<Self> {
         let mut directory = Directory::default();
         for name in storage.list().map_err(|e| Error::io("list", "the directory", e))? {
             let _ = match filename::parse(&name) {
@@ -104,14 +106,18 @@ impl Directory {
                     directory.temporaries.push(name);
                     true
                 }
-                Some(FileKind::Current | FileKind::Lock) | None => false,
+                Some(FileKind::Current) => {
+                    directory.has_current = true;
+                    true
+                }
+                Some(FileKind::Lock) | None => false,
             };
         }
         Ok(directory)
     }
 
     /// An id that no file has.
-    fn free_id(&self) -> u64 {
+    pub(crate) fn free_id(&self) -> u64 {
         let greatest = |ids: &BTreeSet<u64>| ids.last().copied().unwrap_or(0);
         greatest(&self.tables).max(greatest(&self.segments)).max(greatest(&self.manifests)) + 1
     }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use super::log::{LogEnd, Segment};
 use super::{Directory, Recovery, TornTail};
 use crate::engine::error::{Error, Result};
 use crate::engine::filename::{self, CURRENT};
-use crate::engine::journal::format::{BLOCK_BYTES, HeaderBlock};
-use crate::engine::journal::{self, Ending, Header, Journal, Purpose};
+use crate::engine::journal::{Ending, Journal};
 use crate::engine::key::{Kind, Seq};
 use crate::engine::memtable::Memtable;
 use crate::engine::options::Options;
@@ -23,13 +23,13 @@ const TORN_COPY_BYTES: usize = 8 << 20;
 
 /// What was read and found whole.
 #[derive(Default)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// The manifest's number, 0 if there is none.
     pub(super) manifest_id: u64,
-    pub(super) snapshot: Snapshot,
-    pub(super) tables: Vec<TableRef>,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) tables: Vec<TableRef>,
     /// What the log holds beyond the tables, oldest first.
-    pub(super) memtables: Vec<Memtable>,
+    pub(crate) memtables: Vec<Memtable>,
     pub(super) last_seq: Seq,
     pub(super) log_end: Option<LogEnd>,
     /// The bytes of the torn tail, if there is one.
@@ -37,69 +37,18 @@ pub(super) struct Found {
     pub(super) recovery: Recovery,
 }
 
-/// Where the log that was read ends.
-pub(super) struct LogEnd {
-    pub(super) id: u64,
-    pub(super) offset: u64,
-    pub(super) next_group: u64,
-    pub(super) last_crc: u32,
-    /// The header of the last segment, if it holds no group and the manifest does not name it: one
-    /// that a recovery started which was not completed.
-    pub(super) unused: Option<Header>,
-}
-
-/// A segment that was used.
-struct Segment {
-    id: u64,
-    name: String,
-    header: Header,
-}
-
-impl Segment {
-    /// Reads a segment's header; `None` if it was prepared and never used. What was recycled may still
-    /// have the header of a segment before `first`, the oldest one that is needed.
-    fn find(storage: &dyn Storage, id: u64, first: u64) -> Result<Option<Self>> {
-        let name = filename::wal(id);
-        let start = storage
-            .read_start_from_device(&name, BLOCK_BYTES)
-            .map_err(|e| Error::io("read", &name, e))?;
-        if let HeaderBlock::Valid(header) = Header::decode(&start)
-            && header.id != id
-            && header.id >= first
-        {
-            let what = format!("it holds the log of {}", filename::wal(header.id));
-            return Err(Error::corrupt(&name, 0, what));
-        }
-        let header = match journal::read_header(&name, &start, id, Purpose::Wal)? {
-            Some(header) => Some(header),
-            // Only the whole file can tell that there never was one.
-            None => journal::read_header(&name, &read_file(storage, &name)?, id, Purpose::Wal)?,
-        };
-        Ok(header.map(|header| Segment { id, name, header }))
-    }
-
-    fn read(&self, storage: &dyn Storage) -> Result<Vec<u8>> {
-        read_file(storage, &self.name)
-    }
-
-    fn journal<'a>(&self, bytes: &'a [u8], known_end: Option<u64>) -> Result<Journal<'a>> {
-        journal::open(&self.name, bytes, &self.header, known_end)
-    }
-}
-
-fn read_file(storage: &dyn Storage, name: &str) -> Result<Vec<u8>> {
-    storage.read_from_device(name).map_err(|e| Error::io("read", name, e))
-}
-
 /// A directory without `CURRENT`. What a crash during creation left behind holds no data; anything
 /// that does means that `CURRENT` was lost.
-pub(super) fn read_nothing(storage: &dyn Storage, directory: &Directory) -> Result<Found> {
+pub(crate) fn read_nothing(storage: &dyn Storage, directory: &Directory) -> Result<Found> {
     let mut data = directory.tables.iter().map(|id| filename::table(*id)).next();
     for id in &directory.segments {
-        if let Some(segment) = Segment::find(storage, *id, u64::MAX)?
-            && !segment.journal(&segment.read(storage)?, None)?.groups.is_empty()
-        {
-            data = Some(segment.name);
+        if let Some(segment) = Segment::find(storage, *id, u64::MAX)? {
+            let bytes = segment.read(storage)?;
+            let (journal, outcome) = segment.journal(&bytes, None);
+            outcome?;
+            if !journal.groups.is_empty() {
+                data = Some(segment.name);
+            }
         }
     }
     if let Some(name) = data {
@@ -110,7 +59,7 @@ pub(super) fn read_nothing(storage: &dyn Storage, directory: &Directory) -> Resu
 }
 
 /// Reads the tables that the manifest names, and the log.
-pub(super) fn read(
+pub(crate) fn read(
     storage: &dyn Storage,
     loaded: Loaded,
     directory: &Directory,
@@ -135,6 +84,22 @@ pub(super) fn read(
     // Only now: the log's own numbers show whether one segment continues the other.
     found.last_seq = found.last_seq.max(last_seq_in_tables(&found.snapshot));
     Ok(found)
+}
+
+/// Reads the log up to its first damage; the tables are left unread. For a repair.
+pub(crate) fn read_prefix(
+    storage: &dyn Storage,
+    loaded: Loaded,
+    directory: &Directory,
+    options: &Options,
+) -> Found {
+    let last_seq = loaded.snapshot.flushed_seq;
+    let mut found = Found { last_seq, snapshot: loaded.snapshot, ..Found::default() };
+    if let Err(error) = found.replay(storage, directory, options) {
+        tracing::warn!(%error, "the log is kept up to here");
+    }
+    found.last_seq = found.last_seq.max(last_seq_in_tables(&found.snapshot));
+    found
 }
 
 /// The last number that tables hold. What was ingested has one past all that was flushed, and unless
@@ -185,17 +150,14 @@ impl Found {
         directory: &Directory,
         options: &Options,
     ) -> Result<()> {
-        let name = &segment.name;
-        if let Some(next) = successor
-            && next.header.previous_id != segment.id
-        {
-            let missing = format!("it does not continue {name}: a segment between is missing");
-            return Err(Error::corrupt(&next.name, 0, missing));
-        }
-        self.check_continues(segment)?;
-        let known_end = successor.map(|next| next.header.previous_end);
-        let journal = segment.journal(bytes, known_end)?;
+        segment.check_continues(self.log_end.as_ref(), self.last_seq)?;
+        let known_end = successor.and_then(|next| next.end_of(segment));
+        let (journal, outcome) = segment.journal(bytes, known_end);
         self.apply(segment, &journal, options)?;
+        outcome?;
+        if let Some(next) = successor {
+            next.check_follows(segment)?;
+        }
         if successor.is_none() {
             self.note_ending(storage, segment, bytes, &journal, directory)?;
         }
@@ -205,24 +167,6 @@ impl Found {
         let unused = is_unused.then(|| segment.header.clone());
         self.log_end = Some(LogEnd { id: segment.id, offset, next_group, last_crc, unused });
         Ok(())
-    }
-
-    /// Whether a segment goes on exactly where the one before it, or the tables, ended.
-    fn check_continues(&self, segment: &Segment) -> Result<()> {
-        let header = &segment.header;
-        let fits = match &self.log_end {
-            Some(end) => {
-                header.previous_end == end.offset
-                    && header.previous_crc == end.last_crc
-                    && header.first_group == end.next_group
-                    && header.first_seq == self.last_seq + 1
-            }
-            None => header.first_seq <= self.snapshot.flushed_seq + 1,
-        };
-        if fits {
-            return Ok(());
-        }
-        Err(Error::corrupt(&segment.name, 0, "it does not continue what stands before it"))
     }
 
     fn apply(&mut self, segment: &Segment, journal: &Journal<'_>, options: &Options) -> Result<()> {
@@ -274,12 +218,9 @@ impl Found {
             Ending::Clean => {}
             // The file that it goes on in had been prepared before this one named it.
             Ending::Continues(id) if directory.segments.contains(&id) => {
-                check_prepared(storage, id, &segment.header)?;
+                segment.check_prepared(storage, id)?;
             }
-            Ending::Continues(id) => {
-                let what = format!("{} goes on in it, but it is missing", segment.name);
-                return Err(Error::corrupt(&filename::wal(id), 0, what));
-            }
+            Ending::Continues(id) => return Err(segment.lacks_successor(id)),
             Ending::Torn => {
                 let copy = format!("{}.torn-{}", segment.name, journal.end);
                 self.torn_bytes = torn_bytes(bytes, journal.end);
@@ -289,19 +230,6 @@ impl Found {
         }
         Ok(())
     }
-}
-
-/// Whether segment `id`, in which no header stands, can be what its predecessor goes on in: prepared
-/// by the same run in the same size. What is shorter may have lost its header to a cut.
-fn check_prepared(storage: &dyn Storage, id: u64, predecessor: &Header) -> Result<()> {
-    let name = filename::wal(id);
-    let length = storage.open(&name).and_then(|file| file.len());
-    let length = length.map_err(|e| Error::io("open", &name, e))?;
-    if length < predecessor.file_bytes() {
-        let what = format!("the file had {} bytes and was cut", predecessor.file_bytes());
-        return Err(Error::corrupt(&name, length, what));
-    }
-    Ok(())
 }
 
 /// The tail from `offset` on, without the zeros at its end.
@@ -315,45 +243,6 @@ fn torn_bytes(bytes: &[u8], offset: u64) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Whether segment 9, with a header that differs from the one that fits, continues `found`.
-    fn continues(found: &Found, change: impl FnOnce(&mut Header)) -> bool {
-        let mut header = Header {
-            purpose: Purpose::Wal,
-            id: 9,
-            epoch: 1,
-            first_group: 5,
-            first_seq: 21,
-            previous_id: 8,
-            previous_end: 4096,
-            previous_crc: 6,
-            blocks: 0,
-        };
-        change(&mut header);
-        let segment = Segment { id: 9, name: filename::wal(9), header };
-        found.check_continues(&segment).is_ok()
-    }
-
-    #[test]
-    fn the_log_begins_at_or_before_what_the_tables_lack() {
-        let snapshot = Snapshot { flushed_seq: 20, ..Snapshot::default() };
-        let found = Found { snapshot, ..Found::default() };
-        assert!(continues(&found, |_| {}));
-        assert!(continues(&found, |header| header.first_seq = 3));
-        assert!(!continues(&found, |header| header.first_seq = 22));
-    }
-
-    #[test]
-    fn a_segment_goes_on_exactly_where_the_one_before_it_ended() {
-        let log_end =
-            Some(LogEnd { id: 8, offset: 4096, next_group: 5, last_crc: 6, unused: None });
-        let found = Found { log_end, last_seq: 20, ..Found::default() };
-        assert!(continues(&found, |_| {}));
-        assert!(!continues(&found, |header| header.first_seq += 1));
-        assert!(!continues(&found, |header| header.first_group += 1));
-        assert!(!continues(&found, |header| header.previous_end += 4096));
-        assert!(!continues(&found, |header| header.previous_crc ^= 1));
-    }
 
     #[test]
     fn range_deletes_are_replayed_and_nothing_only_counts() {

@@ -59,6 +59,16 @@ impl Storage for DiskStorage {
         Ok(Box::new(file))
     }
 
+    fn lock_existing(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        let file = match OsFile::open(self.file_path(LOCK_NAME)) {
+            Ok(file) => file,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive))?;
+        Ok(Some(Box::new(file)))
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path)? {
@@ -74,6 +84,11 @@ impl Storage for DiskStorage {
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let file = OpenOptions::new().read(true).write(true).open(self.file_path(name))?;
+        Ok(Arc::new(DiskFile { file }))
+    }
+
+    fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        let file = OsFile::open(self.file_path(name))?;
         Ok(Arc::new(DiskFile { file }))
     }
 

@@ -12,9 +12,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub mod disk;
+mod read_only;
 pub mod sim;
 #[cfg(test)]
 mod tests;
+mod transfer;
+
+pub(crate) use self::read_only::ReadOnly;
+pub(crate) use self::transfer::{copy, link_or_copy};
 
 /// One flat directory of files. All names are plain file names within it.
 pub trait Storage: Send + Sync + 'static {
@@ -23,11 +28,22 @@ pub trait Storage: Send + Sync + 'static {
     /// (or another open of the same simulated storage) holds it.
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>>;
 
+    /// Takes the same lock, but creates nothing: `None` if there is no lock file, and so nobody who
+    /// holds it.
+    fn lock_existing(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        self.lock().map(Some)
+    }
+
     /// The names of all files, in no order.
     fn list(&self) -> io::Result<Vec<String>>;
 
     /// Opens an existing file for reading and overwriting.
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>>;
+
+    /// Opens an existing file that is only read, and which may therefore be write-protected.
+    fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.open(name)
+    }
 
     /// Creates a file that must not exist, for writing and reading. Durable as a name only after
     /// [`Storage::sync_dir`].

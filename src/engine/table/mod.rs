@@ -15,6 +15,7 @@
 mod backward;
 mod block;
 mod builder;
+pub(crate) mod check;
 mod compression;
 mod filter;
 mod format;

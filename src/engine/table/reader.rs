@@ -245,10 +245,7 @@ impl Table {
 
     /// Takes a block as it is stored at `offset`, if it is intact.
     pub(super) fn check_block(&self, stored: &[u8], offset: u64) -> Result<Block> {
-        check_block(stored, self.meta.id, offset)
-            .and_then(|(compression, bytes)| decompress(compression, bytes))
-            .and_then(|block| Block::new(block, offset))
-            .map_err(|what| self.damage(offset, what))
+        decode_block(stored, self.meta.id, offset).map_err(|what| self.damage(offset, what))
     }
 
     /// Fills `chunk` with `len` bytes of the file from `offset`.
@@ -356,7 +353,7 @@ impl Drop for Table {
 pub(super) const INDEX_DISAGREES: &str = "the block does not end where the index says";
 
 /// The properties as readers see them, if they are those that the manifest tells of.
-fn compare(mut properties: Properties, meta: &TableMeta) -> Decoded<Properties> {
+pub(super) fn compare(mut properties: Properties, meta: &TableMeta) -> Decoded<Properties> {
     if meta.assigned_seq != 0 {
         let written = (properties.min_seq, properties.max_seq);
         if written != (0, 0) {
@@ -373,15 +370,22 @@ fn compare(mut properties: Properties, meta: &TableMeta) -> Decoded<Properties> 
     agree.then_some(properties).ok_or("the table's properties are not those in the manifest")
 }
 
+/// The block that is stored at `offset` of table `id`, if it is intact.
+pub(super) fn decode_block(stored: &[u8], id: u64, offset: u64) -> Decoded<Block> {
+    check_block(stored, id, offset)
+        .and_then(|(compression, bytes)| decompress(compression, bytes))
+        .and_then(|block| Block::new(block, offset))
+}
+
 /// A file that is expected to be a certain table, for lengths and errors.
-struct Place<'a> {
-    name: &'a str,
-    meta: &'a TableMeta,
+pub(super) struct Place<'a> {
+    pub(super) name: &'a str,
+    pub(super) meta: &'a TableMeta,
 }
 
 impl Place<'_> {
     /// The length of a block with its trailer, held against the file's before anyone allocates it.
-    fn stored_bytes(&self, handle: Handle) -> Result<usize> {
+    pub(super) fn stored_bytes(&self, handle: Handle) -> Result<usize> {
         let limit = self.meta.bytes.saturating_sub(FOOTER_BYTES as u64);
         handle
             .end()
@@ -390,12 +394,12 @@ impl Place<'_> {
             .ok_or_else(|| self.damage(handle.offset, "a block reaches past the file's end"))
     }
 
-    fn damage(&self, offset: u64, what: impl Into<String>) -> Error {
+    pub(super) fn damage(&self, offset: u64, what: impl Into<String>) -> Error {
         Error::corrupt(self.name, offset, what)
     }
 
     /// A file that ends too soon is damaged; any other failure is the device's.
-    fn io(&self, offset: u64, error: io::Error) -> Error {
+    pub(super) fn io(&self, offset: u64, error: io::Error) -> Error {
         if error.kind() == ErrorKind::UnexpectedEof {
             self.damage(offset, "the file ends too soon")
         } else {
@@ -405,13 +409,13 @@ impl Place<'_> {
 }
 
 /// That file, open.
-struct Source<'a> {
-    file: &'a dyn File,
-    place: Place<'a>,
+pub(super) struct Source<'a> {
+    pub(super) file: &'a dyn File,
+    pub(super) place: Place<'a>,
 }
 
 impl Source<'_> {
-    fn footer(&self) -> Result<Footer> {
+    pub(super) fn footer(&self) -> Result<Footer> {
         let (name, meta) = (self.place.name, self.place.meta);
         let found = self.file.len().map_err(|e| Error::io("read", name, e))?;
         let Some(offset) = found.checked_sub(FOOTER_BYTES as u64).filter(|_| found == meta.bytes)
@@ -430,7 +434,11 @@ impl Source<'_> {
     }
 
     /// Reads a block that stays in memory and decodes it.
-    fn decode<T>(&self, handle: Handle, decode: impl FnOnce(&[u8]) -> Decoded<T>) -> Result<T> {
+    pub(super) fn decode<T>(
+        &self,
+        handle: Handle,
+        decode: impl FnOnce(&[u8]) -> Decoded<T>,
+    ) -> Result<T> {
         let mut stored = vec![0; self.place.stored_bytes(handle)?];
         self.read(&mut stored, handle.offset)?;
         check_block(&stored, self.place.meta.id, handle.offset)

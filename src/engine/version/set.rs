@@ -104,6 +104,12 @@ pub(crate) fn load(storage: &dyn Storage) -> Result<Option<Loaded>> {
     if !names.contains(&name) {
         return Err(Error::corrupt(CURRENT, 0, format!("it names {name}, which is missing")));
     }
+    load_manifest(storage, id).map(Some)
+}
+
+/// Reads the manifest `id`, whether it is the current one or not. Changes nothing.
+pub(crate) fn load_manifest(storage: &dyn Storage, id: u64) -> Result<Loaded> {
+    let name = filename::manifest(id);
     let bytes = storage.read_from_device(&name).map_err(|e| Error::io("read", &name, e))?;
     let header = journal::read_header(&name, &bytes, id, Purpose::Manifest)?
         .ok_or_else(|| Error::corrupt(&name, 0, "the file header is damaged"))?;
@@ -119,7 +125,7 @@ pub(crate) fn load(storage: &dyn Storage) -> Result<Option<Loaded>> {
         return Err(Error::corrupt(&name, journal.end, "the first edit is missing"));
     }
     let torn_at = (journal.ending == Ending::Torn).then_some(journal.end);
-    Ok(Some(Loaded { snapshot, id, torn_at }))
+    Ok(Loaded { snapshot, id, torn_at })
 }
 
 /// The text of `CURRENT`: the manifest's name and a checksum, for a flipped digit would name

@@ -28,6 +28,9 @@ fn write_log(text: &mut String, facts: &Facts<'_, '_>) -> Written {
     if let Some(cause) = engine.health.cause() {
         writeln!(text, "health_cause:{}", cause.to_string().replace(['\r', '\n'], " "))?;
     }
+    if let Some(advice) = engine.health.advice() {
+        writeln!(text, "health_advice:{advice}")?;
+    }
     writeln!(text, "durability:{}", durability_name(facts.services.identity.durability))?;
     writeln!(text, "last_seq:{}", engine.last_seq)?;
     writeln!(text, "durable_seq:{}", engine.durable_seq)?;

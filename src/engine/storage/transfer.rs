@@ -1,0 +1,45 @@
+//! Files from one directory to another: a second name for the same bytes, or a second copy of them.
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use super::Storage;
+
+/// A file is copied in pieces of this size.
+const COPY_BYTES: usize = 1 << 20;
+
+/// Gives a file the same name in another directory, `to`, which is at `path`: as a hard link, or as a
+/// copy where that is impossible. Durable after a sync of that directory.
+pub(crate) fn link_or_copy(
+    from: &dyn Storage,
+    name: &str,
+    to: &dyn Storage,
+    path: &Path,
+) -> io::Result<()> {
+    match from.link(name, path) {
+        Err(e) if matches!(e.kind(), ErrorKind::CrossesDevices | ErrorKind::Unsupported) => {
+            copy(from, name, to, &mut |_| ())
+        }
+        linked => linked,
+    }
+}
+
+/// Copies a file to another directory, which must not have it, and syncs it; each piece is shown to
+/// `look` on its way. The name is durable after a sync of that directory.
+pub(crate) fn copy(
+    from: &dyn Storage,
+    name: &str,
+    to: &dyn Storage,
+    look: &mut dyn FnMut(&[u8]),
+) -> io::Result<()> {
+    let (from, to) = (from.open_to_read(name)?, to.create(name)?);
+    let length = from.len()?;
+    let mut piece = vec![0; COPY_BYTES];
+    for offset in (0..length).step_by(COPY_BYTES) {
+        let bytes = (length - offset).min(COPY_BYTES as u64) as usize;
+        from.read_exact_at(&mut piece[..bytes], offset)?;
+        look(&piece[..bytes]);
+        to.write_all_at(&piece[..bytes], offset)?;
+    }
+    to.sync()
+}

@@ -1,0 +1,78 @@
+//! `chronos recover`: repairs a damaged database, and tells what was given up.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::check::describe;
+use super::words::{Span, explain};
+use super::{Outcome, Told, environment, progress, say};
+use crate::engine::{self, Engine, Options, Repair, RepairOutcome};
+
+/// Repairs the database in `dir`, or says what that would come to.
+pub(super) fn run(dir: &Path, is_dry: bool, out: &mut dyn Write) -> Told<Outcome> {
+    let failed = |error| explain("recover", dir, &error);
+    let environment = environment(dir).map_err(failed)?;
+    let aside = free_name(dir);
+    let bar = progress::bytes("reading");
+    let repaired = engine::repair(&environment, &aside, is_dry, &mut |progress| {
+        bar.set_length(progress.total_bytes);
+        bar.set_position(progress.bytes);
+    });
+    bar.finish_and_clear();
+    let repair = repaired.map_err(failed)?;
+    if repair.outcome == RepairOutcome::Done {
+        let (engine, _) = Engine::open(environment, Options::default()).map_err(failed)?;
+        engine.close().map_err(failed)?;
+    }
+    print(&repair, &aside, out)
+}
+
+/// The first directory `aside-N` that is not there.
+fn free_name(dir: &Path) -> PathBuf {
+    let mut names = (1_u64..).map(|number| dir.join(format!("aside-{number}")));
+    names.find(|path| !path.exists()).unwrap_or_else(|| dir.join("aside"))
+}
+
+fn print(repair: &Repair, aside: &Path, out: &mut dyn Write) -> Told<Outcome> {
+    for finding in &repair.report.findings {
+        say(out, describe(finding))?;
+    }
+    let would = match &repair.outcome {
+        RepairOutcome::NothingToDo => {
+            say(out, "nothing to do: nothing is damaged")?;
+            return Ok(Outcome::Good);
+        }
+        RepairOutcome::Refused(reason) => {
+            say(out, format_args!("refused, and nothing was changed: {reason}"))?;
+            return Ok(Outcome::Bad);
+        }
+        RepairOutcome::Planned => "would be ",
+        RepairOutcome::Done => "",
+    };
+    for lost in &repair.given_up {
+        let (file, offset, keys) = (&lost.file, lost.offset, Span(&lost.keys));
+        say(out, format_args!("{would}given up: keys {keys}, for {file} at offset {offset}"))?;
+    }
+    if let Some(cut) = &repair.log_cut {
+        say(out, format_args!("{would}given up: the log from here on: {cut}"))?;
+    }
+    for name in &repair.rewritten {
+        say(out, format_args!("{would}written anew: {name}"))?;
+    }
+    for name in &repair.set_aside {
+        say(out, format_args!("{would}set aside: {name} to {}", aside.display()))?;
+    }
+    if repair.outcome == RepairOutcome::Planned {
+        say(out, "nothing was changed; without --dry-run it is done")?;
+    } else {
+        let dropped = repair.dropped_entries;
+        say(
+            out,
+            format_args!(
+                "recovered: the database is whole; {dropped} entries that may be outdated were \
+                 dropped with the keys given up"
+            ),
+        )?;
+    }
+    Ok(Outcome::Good)
+}
