@@ -9,6 +9,7 @@
 //! sample of all. A campaign must never count what it did not check, nor go on after a loss.
 
 mod driver;
+pub mod fuzz;
 mod options;
 #[cfg(feature = "planted")]
 mod planted;
@@ -31,7 +32,7 @@ use self::server::Server;
 use self::tally::Tally;
 
 /// The parts, in the order in which they run.
-const PARTS: &[&dyn Part] = &[];
+const PARTS: &[&dyn Part] = &[&fuzz::Fuzz];
 
 /// Runs the campaign with the process's arguments and streams.
 pub fn main() -> ExitCode {

@@ -1,8 +1,11 @@
-//! The engine's inner parts, for `benches/internals.rs`: only with the feature `internals`.
+//! The engine's inner parts, for `benches/internals.rs` and for fuzzing: only with the feature
+//! `internals`.
 //!
 //! Thin wrappers, so that a benchmark measures what the engine does and not what stands here. No
 //! part of the library's interface: they change whenever what they wrap does. Rejected: benchmarks
 //! beside the code, which the stable compiler has no harness for, and making the parts public.
+
+mod reading;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +21,11 @@ use super::storage::File;
 use super::table::internals::count;
 use super::wal::{self, Room, Spare, Wal, encode_write};
 
-pub use super::table::internals::{DataBlock, KeyFilter, SortedTable, build_blocks};
+pub use self::reading::{JournalHistory, decode_writes, read_journal, reread_edit};
+pub use super::table::internals::{
+    BlockEntry, DataBlock, KeyFilter, SortedTable, Told, build_blocks, encode_block, load_block,
+    reread_footer, reread_handle, reread_properties, store_block,
+};
 
 /// Recent writes in memory.
 pub struct Memtable(memtable::Memtable);
