@@ -13,7 +13,7 @@ use super::format::{
 };
 use crate::engine::coding::get_u64;
 use crate::engine::error::{Error, Result};
-use crate::engine::key::Seq;
+use crate::engine::key::{MAX_NUMBER, Seq};
 use crate::planted::{Bug, is_planted};
 
 /// A group that is whole.
@@ -109,7 +109,7 @@ pub(crate) fn open<'a>(
         let in_order = group.group == journal.next_group
             && group.previous_crc == journal.last_crc
             && group.first_seq == next_seq;
-        if !in_order {
+        if !in_order || group.group.max(next_seq) > MAX_NUMBER {
             return Err(Error::corrupt(name, journal.end, "the group is not the one that follows"));
         }
         next_seq += u64::from(group.count);

@@ -202,6 +202,32 @@ fn a_whole_group_that_does_not_follow_is_refused() {
     assert_eq!(damaged_at(&with_another_second_header(|header| header.epoch += 1)), second);
 }
 
+/// Checksums are right, but nothing could be counted on from there.
+#[test]
+fn numbers_that_were_never_given_out_are_refused() {
+    for (first_group, first_seq) in [(u64::MAX, 1), (1, u64::MAX), (MAX_NUMBER + 1, 1)] {
+        let header = Header { first_group, first_seq, ..header() };
+        let group = GroupHeader {
+            kind: GroupKind::Data,
+            epoch: header.epoch,
+            group: first_group,
+            first_seq,
+            synced_group: 0,
+            time_ms: 0,
+            count: 2,
+            length: 0,
+            previous_crc: header.previous_crc,
+            payload_crc: payload_crc(7, header.epoch, BLOCK as u64, b""),
+        };
+        let bytes = [&header.encode()[..], &group.encode(7, BLOCK as u64).0].concat();
+        let error = open(NAME, &bytes, &header, None).unwrap_err();
+        assert!(
+            matches!(error, Error::Corrupt { offset, .. } if offset == BLOCK as u64),
+            "{error}"
+        );
+    }
+}
+
 #[test]
 fn a_successor_is_believed_over_what_looks_torn() {
     let header = header();
