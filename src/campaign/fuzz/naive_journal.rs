@@ -87,6 +87,7 @@ impl Group {
         header.extend((self.payload.len() as u32).to_le_bytes());
         header.extend(self.previous_crc.to_le_bytes());
         header.extend(payload_crc(id, offset, self.epoch, &self.payload).to_le_bytes());
+        header.extend([0; 4]);
         let crc = header_crc(id, offset, &header);
         header.extend(crc.to_le_bytes());
         bytes.extend(header);
@@ -190,8 +191,11 @@ pub(super) fn read(
         if group.number != next_group || group.first_seq != next_seq || group.previous_crc != crc {
             return Err("the group does not follow");
         }
-        next_group = next_group.checked_add(1).ok_or("there is no number behind the last")?;
-        next_seq = next_seq.checked_add(u64::from(group.count)).ok_or("nor here")?;
+        if next_group >= 1 << 63 || next_seq >= 1 << 63 {
+            return Err("a number that was never given out");
+        }
+        next_group += 1;
+        next_seq += u64::from(group.count);
         crc = group_crc;
         at = (at + GROUP_HEADER + group.payload.len()).next_multiple_of(BLOCK);
         match group.kind {
