@@ -21,10 +21,10 @@ use super::storage::File;
 use super::table::internals::count;
 use super::wal::{self, Room, Spare, Wal, encode_write};
 
-pub use self::reading::{JournalHistory, decode_writes, read_journal, reread_edit};
+pub use self::reading::{JournalHistory, LogRecord, decode_writes, read_journal, reread_edit};
 pub use super::table::internals::{
-    BlockEntry, DataBlock, KeyFilter, SortedTable, Told, build_blocks, encode_block, load_block,
-    reread_footer, reread_handle, reread_properties, store_block,
+    BlockEntry, DataBlock, Found, KeyFilter, SortedTable, Told, build_blocks, encode_block,
+    load_block, reread_footer, reread_handle, reread_properties, store_block,
 };
 
 /// Recent writes in memory.

@@ -44,6 +44,7 @@ fn key(number: u64) -> Vec<u8> {
     format!("key-{number:03}").into_bytes()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn told(error: impl ToString) -> String {
     error.to_string()
 }
@@ -162,7 +163,8 @@ fn change(files: &mut Files, source: &mut Source<'_>) -> bool {
                 is_stale = true;
             }
             _ => {
-                _ = files.insert(format!("{:06}.{}", at % 40, source.pick(&["sst", "wal"])), other)
+                let kind = source.pick(&["sst", "wal"]);
+                files.insert(format!("{:06}.{kind}", at % 40), other);
             }
         }
     }

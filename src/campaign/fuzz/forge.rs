@@ -19,7 +19,7 @@ pub(super) fn forge(files: &mut Files, source: &mut Source<'_>) {
         let Some(file) = files.get_mut(name) else { continue };
         if name == "CURRENT" {
             forge_current(files, source);
-        } else if name.ends_with(".sst") {
+        } else if name.contains(".sst") {
             forge_table(file, source);
         } else if source.one_in(2) {
             forge_group(file, name, source);

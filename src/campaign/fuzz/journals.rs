@@ -95,7 +95,7 @@ fn check_damaged(source: &mut Source<'_>, read: Read) -> Result<u64, String> {
     for _ in 0..=source.below(MOST_GROUPS) {
         let mut group = next.clone();
         let choice = source.u8();
-        group.kind = if choice % 4 == 0 { 2 } else { 1 };
+        group.kind = if choice.is_multiple_of(4) { 2 } else { 1 };
         group.synced = synced;
         if group.kind == 1 {
             group.payload = source.word(40).to_vec();
@@ -118,8 +118,8 @@ fn check_damaged(source: &mut Source<'_>, read: Read) -> Result<u64, String> {
     let expected = survivors(&whole, &bytes, &written);
     let found = read(&bytes, is_manifest);
     let is_right = match (&found, &expected) {
-        (Ok(Some(found)), Some(Some(groups))) => found.groups == *groups,
-        (Ok(None), Some(None)) | (Err(_), None) => true,
+        (Ok(Some(found)), Outcome::Groups(groups)) => found.groups == *groups,
+        (Ok(None), Outcome::Unused) | (Err(_), Outcome::Refused) => true,
         _ => false,
     };
     if is_right {
@@ -128,17 +128,22 @@ fn check_damaged(source: &mut Source<'_>, read: Read) -> Result<u64, String> {
     Err(format!("read as {found:?}, and not as {expected:?}"))
 }
 
-/// The groups that must come out; `None` for an error, `Some(None)` for a journal that looks unused.
-#[expect(clippy::option_option, reason = "the answers that there are, and none")]
-fn survivors(
-    whole: &[u8],
-    damaged: &[u8],
-    written: &[Written],
-) -> Option<Option<Vec<(u64, u32, Vec<u8>)>>> {
+/// What must come of a damaged journal.
+#[derive(Debug)]
+enum Outcome {
+    /// These groups of records.
+    Groups(Vec<(u64, u32, Vec<u8>)>),
+    /// It looks as if it had never been used.
+    Unused,
+    Refused,
+}
+
+/// What must come out of it.
+fn survivors(whole: &[u8], damaged: &[u8], written: &[Written]) -> Outcome {
     let is_intact = |start: usize, end: usize| damaged.get(start..end) == whole.get(start..end);
     let has_header = |one: &Written| is_intact(one.start, one.start + 72);
     if !is_intact(0, 76) {
-        return if written.iter().any(has_header) { None } else { Some(None) };
+        return if written.iter().any(has_header) { Outcome::Refused } else { Outcome::Unused };
     }
     let first_lost = written.iter().position(|one| !is_intact(one.start, one.end));
     let kept = &written[..first_lost.unwrap_or(written.len())];
@@ -146,11 +151,11 @@ fn survivors(
         let number = written[at].group.number;
         let proves = |one: &Written| has_header(one) && one.group.synced >= number;
         if written[at + 1..].iter().any(proves) {
-            return None;
+            return Outcome::Refused;
         }
     }
     let data = kept.iter().filter(|one| one.group.kind == 1).map(|one| &one.group);
-    Some(Some(data.map(|g| (g.first_seq, g.count, g.payload.clone())).collect()))
+    Outcome::Groups(data.map(|g| (g.first_seq, g.count, g.payload.clone())).collect())
 }
 
 /// One kind of damage: up to three bits, two bytes, the end, a block that is zero or in the wrong

@@ -1,7 +1,7 @@
 //! Journals and log records by `docs/format.md`, written for clarity only: a writer of groups that
 //! can lie about everything but their checksums, and a reader.
 
-use crate::engine::internals::JournalHistory;
+use crate::engine::internals::{JournalHistory, LogRecord};
 
 const BLOCK: usize = 4096;
 const GROUP_HEADER: usize = 72;
@@ -217,7 +217,7 @@ fn looks_begun(bytes: &[u8], at: usize, epoch: u64, number: u64, previous_crc: u
 }
 
 /// The records of a log group: kind, key, value; `None` if the payload is anything else.
-pub(super) fn records(payload: &[u8], count: u32) -> Option<Vec<(u8, Vec<u8>, Vec<u8>)>> {
+pub(super) fn records(payload: &[u8], count: u32) -> Option<Vec<LogRecord>> {
     let mut rest = payload;
     let mut records = Vec::new();
     for _ in 0..count {

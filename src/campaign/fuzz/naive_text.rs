@@ -30,7 +30,6 @@ pub(super) fn told(stream: &Stream) -> Told {
                     let used = stream.ends.iter().rfind(|one| **one < end).copied();
                     return Told { events, used: used.unwrap_or(0) };
                 }
-                Some(_) => break,
                 None if has_ended => {
                     let event = line(&stream.bytes[start..at], start, at + 1, max);
                     start = at + 1;
@@ -45,7 +44,7 @@ pub(super) fn told(stream: &Stream) -> Told {
                     events.push(too_long(max));
                     too_long_at = Some(end);
                 }
-                None => break,
+                _ => break,
             }
         }
     }

@@ -194,7 +194,7 @@ impl Run {
                 }
             }
         }
-        self.engine.write(&batch, WriteOptions::default()).map(|_| ()).map_err(told)
+        self.engine.write(&batch, WriteOptions::default()).map_err(told)
     }
 
     /// Writes if the key is there, or if it is not.

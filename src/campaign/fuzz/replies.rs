@@ -258,27 +258,15 @@ fn agrees(node: &Node, found: &Result<Reply, String>) -> bool {
             (Some(_), _) => false,
         };
     }
-    match (node, node.line(), found) {
-        (Node::Verbatim(text), _, Reply::Text(found)) => text.as_bytes() == found.as_slice(),
-        (Node::Verbatim(_), ..) => false,
+    let shown = match (node, found) {
+        (Node::Verbatim(text), Reply::Text(found)) => return text.as_bytes() == found.as_slice(),
         // A value may look like an error; the protocol says so.
-        (_, Some(line), Reply::Line(found) | Reply::Error(found)) => {
-            line == *found && found.starts_with(b"ERR ") == matches!(found_kind(node), Kind::Error)
-                || line == *found && matches!(node, Node::Bulk(_))
-        }
-        (_, None, found) => found.is_error(),
-        _ => false,
-    }
-}
-
-/// What a line of text has to be taken for.
-enum Kind {
-    Error,
-    Other,
-}
-
-fn found_kind(node: &Node) -> Kind {
-    if matches!(node, Node::Error(_)) { Kind::Error } else { Kind::Other }
+        (Node::Bulk(_) | Node::Error(_), Reply::Error(found)) => found,
+        (Node::Verbatim(_) | Node::Error(_), _) => return false,
+        (_, Reply::Line(found)) => found,
+        _ => return false,
+    };
+    node.line().map_or(found.is_error(), |line| line == *shown)
 }
 
 #[cfg(test)]

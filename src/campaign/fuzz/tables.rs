@@ -36,7 +36,7 @@ pub(super) fn check_block(input: &[u8]) -> Result<u64, String> {
         if read != entries {
             return Err(format!("{entries:?} was read as {read:?}"));
         }
-        return agree(&block, entries, &targets);
+        return agree(&block, &entries, &targets);
     }
     let Some(block) = DataBlock::new(source.rest().to_vec()) else { return Ok(0) };
     let lookups = targets.iter().map(|(key, seq)| (key.as_slice(), *seq));
@@ -46,7 +46,7 @@ pub(super) fn check_block(input: &[u8]) -> Result<u64, String> {
         let _ = block.seek_at(target);
     }
     match (block.forward(), block.backward()) {
-        (Ok(entries), Ok(_)) => agree(&block, entries, &targets),
+        (Ok(entries), Ok(_)) => agree(&block, &entries, &targets),
         _ => Ok(0),
     }
 }
@@ -74,7 +74,7 @@ fn entries(source: &mut Source<'_>) -> Vec<BlockEntry> {
 }
 
 /// Compares every way of reading a block with its entries.
-fn agree(block: &DataBlock, entries: Vec<BlockEntry>, targets: &[Target]) -> Result<u64, String> {
+fn agree(block: &DataBlock, entries: &[BlockEntry], targets: &[Target]) -> Result<u64, String> {
     let mut backward = block.backward()?;
     backward.reverse();
     if backward != entries {
@@ -248,10 +248,10 @@ mod tests {
         let entries = vec![entry(b"a", 3), entry(b"a", 2), entry(b"b", 1)];
         let block = DataBlock::new(encode_block(&entries).unwrap()).unwrap();
         let targets = [(b"a".to_vec(), 2), (b"".to_vec(), 9), (b"c".to_vec(), 0)];
-        assert_eq!(agree(&block, entries.clone(), &targets), Ok(0));
+        assert_eq!(agree(&block, &entries, &targets), Ok(0));
         let others = vec![entries[0].clone(), entry(b"a", 1), entries[2].clone()];
-        assert!(agree(&block, others, &targets).is_err());
-        assert!(agree(&block, entries[..2].to_vec(), &targets).is_err());
+        assert!(agree(&block, &others, &targets).is_err());
+        assert!(agree(&block, &entries[..2], &targets).is_err());
     }
 
     #[test]

@@ -41,8 +41,11 @@ pub fn read_journal(bytes: &[u8], id: u64, is_manifest: bool) -> Result<Option<J
     }))
 }
 
-/// The writes of a group: kind, key, value; `None` if the payload is anything else.
-pub fn decode_writes(payload: &[u8], count: u32) -> Option<Vec<(u8, Vec<u8>, Vec<u8>)>> {
+/// A write in the log: kind, key, value.
+pub type LogRecord = (u8, Vec<u8>, Vec<u8>);
+
+/// The writes of a group; `None` if the payload is anything else.
+pub fn decode_writes(payload: &[u8], count: u32) -> Option<Vec<LogRecord>> {
     let writes = wal::decode_writes(payload, count)?.into_iter();
     Some(writes.map(|w| (w.kind as u8, w.key.to_vec(), w.value.to_vec())).collect())
 }

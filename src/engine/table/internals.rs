@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use self::reading::{
-    BlockEntry, Told, encode_block, load_block, reread_footer, reread_handle, reread_properties,
-    store_block,
+    BlockEntry, Found, Told, encode_block, load_block, reread_footer, reread_handle,
+    reread_properties, store_block,
 };
 use super::block::{Block, BlockBuilder};
 use super::filter::{Filter, FilterBuilder};

@@ -20,6 +20,9 @@ pub type Told<T> = std::result::Result<T, &'static str>;
 /// A version of a key as a block holds it: key, sequence number, kind, value.
 pub type BlockEntry = (Vec<u8>, Seq, u8, Vec<u8>);
 
+/// What a search finds: whether it is the key, its sequence number, kind and value.
+pub type Found = (bool, Seq, u8, Vec<u8>);
+
 fn owned(entry: Entry<'_>) -> BlockEntry {
     (entry.key.to_vec(), entry.seq, entry.kind as u8, entry.value.to_vec())
 }
@@ -60,11 +63,11 @@ impl DataBlock {
     }
 
     /// The first entry that does not come before a key and number, by the search that copies no
-    /// keys: whether it is that key, its number, kind and value.
+    /// keys.
     ///
     /// # Errors
     /// As there.
-    pub fn search(&self, target: (&[u8], Seq)) -> Told<Option<(bool, Seq, u8, Vec<u8>)>> {
+    pub fn search(&self, target: (&[u8], Seq)) -> Told<Option<Found>> {
         let found = self.0.find(target)?;
         let lent = |range| self.0.slice(range).to_vec();
         Ok(found.map(|found| (found.is_key, found.seq, found.kind as u8, lent(found.value))))
