@@ -171,6 +171,9 @@ pub(super) fn read(
     }
     let number = |at| u64_at(bytes, at).unwrap_or(0);
     let (epoch, mut next_group, mut next_seq) = (number(24), number(32), number(40));
+    if next_group == 0 || next_group >= 1 << 63 || next_seq >= 1 << 63 {
+        return Err("a number that was never given out");
+    }
     let mut crc = u32_at(bytes, 64).unwrap_or(0);
     let mut history =
         JournalHistory { groups: Vec::new(), end: 0, is_torn: false, successor: None };
@@ -191,7 +194,7 @@ pub(super) fn read(
         if group.number != next_group || group.first_seq != next_seq || group.previous_crc != crc {
             return Err("the group does not follow");
         }
-        if next_group >= 1 << 63 || next_seq >= 1 << 63 {
+        if next_group == (1 << 63) - 1 || next_seq >= 1 << 63 {
             return Err("a number that was never given out");
         }
         next_group += 1;

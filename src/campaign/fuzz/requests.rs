@@ -13,8 +13,11 @@ use crate::parser::{Limits, Protocol, Verb};
 
 /// The most deliveries of a stream.
 const MOST_DELIVERIES: usize = 48;
-/// The longest line of RESP; a stretched stream gets about so many more bytes.
-const LINE_BYTES: usize = 64 << 10;
+/// The same of one with a long line, which naive parsers look at anew each time.
+const MOST_LONG_DELIVERIES: usize = 5;
+/// The longest line of RESP, and that of text under the limits here.
+const RESP_LINE_BYTES: usize = 64 << 10;
+const TEXT_LINE_BYTES: usize = 1048;
 
 /// What a parser tells of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,12 +53,12 @@ pub(super) struct Stream {
 
 /// Text requests.
 pub(super) fn check_text(input: &[u8]) -> Result<u64, String> {
-    judge(&Stream::new(input), production_text, naive_text::told)
+    judge(&Stream::new(input, TEXT_LINE_BYTES), production_text, naive_text::told)
 }
 
 /// RESP requests, inline ones included.
 pub(super) fn check_resp(input: &[u8]) -> Result<u64, String> {
-    judge(&Stream::new(input), production_resp, naive_resp::told)
+    judge(&Stream::new(input, RESP_LINE_BYTES), production_resp, naive_resp::told)
 }
 
 fn production_text(stream: &Stream) -> Told {
@@ -96,7 +99,8 @@ fn hit_a_bound(told: &Told) -> bool {
 }
 
 impl Stream {
-    fn new(input: &[u8]) -> Self {
+    /// A line of it may be stretched to about `line_bytes`.
+    fn new(input: &[u8], line_bytes: usize) -> Self {
         let mut source = Source::new(input);
         let head = source.u8();
         let limits = Limits {
@@ -111,9 +115,10 @@ impl Stream {
         let stretch = (head & 8 != 0).then(|| (source.u16(), source.u8()));
         let mut bytes = source.rest().to_vec();
         if let Some((at, more)) = stretch {
-            stretch_at(&mut bytes, at.into(), more);
+            stretch_at(&mut bytes, at.into(), line_bytes - 64 + usize::from(more / 2));
         }
-        let ends = ends(bytes.len(), head >> 4, &mut random);
+        let most = if stretch.is_some() { MOST_LONG_DELIVERIES } else { MOST_DELIVERIES };
+        let ends = ends(bytes.len(), head >> 4, most, &mut random);
         Stream { bytes, ends, limits, stops: random }
     }
 
@@ -130,20 +135,18 @@ impl std::fmt::Display for Stream {
     }
 }
 
-/// Repeats the byte at a place so often that a line is about as long as a line may be.
-fn stretch_at(bytes: &mut Vec<u8>, at: usize, more: u8) {
+/// Repeats the byte at a place.
+fn stretch_at(bytes: &mut Vec<u8>, at: usize, count: usize) {
     let at = at.checked_rem(bytes.len()).unwrap_or(0);
     let Some(&byte) = bytes.get(at) else { return };
-    let short = if more & 1 == 0 { LINE_BYTES } else { 1048 };
-    let count = short - 64 + usize::from(more >> 1);
     bytes.splice(at..at, std::iter::repeat_n(byte, count));
 }
 
 /// Where the deliveries of `len` bytes end: all at once, byte by byte, or anywhere.
-fn ends(len: usize, mode: u8, random: &mut Random) -> Vec<usize> {
+fn ends(len: usize, mode: u8, most: usize, random: &mut Random) -> Vec<usize> {
     let mut ends = Vec::new();
     let mut at = 0;
-    while at < len && ends.len() < MOST_DELIVERIES {
+    while at < len && ends.len() < most {
         at += 1 + match mode {
             0 => len,
             1 => 0,
@@ -260,7 +263,7 @@ mod tests {
             (TEXT, production_text as Parse, naive_text::told as Parse),
             (RESP, production_resp, naive_resp::told),
         ] {
-            let stream = Stream::new(input);
+            let stream = Stream::new(input, TEXT_LINE_BYTES);
             assert!(stream.ends.len() > 2, "in pieces");
             assert_eq!(judge(&stream, parser, naive), Ok(0));
             assert!(parser(&stream).events.len() >= 4);
@@ -286,7 +289,7 @@ mod tests {
             },
         ];
         for parser in spoilt {
-            assert!(judge(&Stream::new(TEXT), parser, naive_text::told).is_err());
+            assert!(judge(&Stream::new(TEXT, TEXT_LINE_BYTES), parser, naive_text::told).is_err());
         }
         let spoilt: Parse = |stream| {
             let mut told = production_resp(stream);
@@ -295,7 +298,7 @@ mod tests {
             }
             told
         };
-        assert!(judge(&Stream::new(RESP), spoilt, naive_resp::told).is_err());
+        assert!(judge(&Stream::new(RESP, RESP_LINE_BYTES), spoilt, naive_resp::told).is_err());
     }
 
     /// A parser that looks at what has been delivered as if nothing were to follow.
@@ -308,7 +311,7 @@ mod tests {
             }
             told
         };
-        assert!(judge(&Stream::new(TEXT), impatient, impatient).is_err());
+        assert!(judge(&Stream::new(TEXT, TEXT_LINE_BYTES), impatient, impatient).is_err());
     }
 
     #[test]

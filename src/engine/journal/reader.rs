@@ -101,6 +101,13 @@ pub(crate) fn open<'a>(
         ending: Ending::Clean,
     };
     let mut next_seq = header.first_seq;
+    if header.first_group == 0 || header.first_group.max(next_seq) > MAX_NUMBER {
+        return Err(Error::corrupt(
+            name,
+            0,
+            "the file header holds a number that was never given out",
+        ));
+    }
     while journal.ending == Ending::Clean && known_end.is_none_or(|end| journal.end < end) {
         let Some((group, crc, payload)) = whole_group(bytes, header, journal.end) else {
             journal.ending = tail(name, bytes, header, &journal, known_end)?;
@@ -109,7 +116,7 @@ pub(crate) fn open<'a>(
         let in_order = group.group == journal.next_group
             && group.previous_crc == journal.last_crc
             && group.first_seq == next_seq;
-        if !in_order || group.group.max(next_seq) > MAX_NUMBER {
+        if !in_order || group.group == MAX_NUMBER || next_seq > MAX_NUMBER {
             return Err(Error::corrupt(name, journal.end, "the group is not the one that follows"));
         }
         next_seq += u64::from(group.count);

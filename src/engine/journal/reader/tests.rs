@@ -205,7 +205,14 @@ fn a_whole_group_that_does_not_follow_is_refused() {
 /// Checksums are right, but nothing could be counted on from there.
 #[test]
 fn numbers_that_were_never_given_out_are_refused() {
-    for (first_group, first_seq) in [(u64::MAX, 1), (1, u64::MAX), (MAX_NUMBER + 1, 1)] {
+    let first = BLOCK as u64;
+    for (first_group, first_seq, offset) in [
+        (0, 1, Some(0)),
+        (MAX_NUMBER + 1, 1, Some(0)),
+        (1, u64::MAX, Some(0)),
+        (MAX_NUMBER, 1, Some(first)),
+        (MAX_NUMBER - 1, MAX_NUMBER - 2, None),
+    ] {
         let header = Header { first_group, first_seq, ..header() };
         let group = GroupHeader {
             kind: GroupKind::Data,
@@ -217,14 +224,18 @@ fn numbers_that_were_never_given_out_are_refused() {
             count: 2,
             length: 0,
             previous_crc: header.previous_crc,
-            payload_crc: payload_crc(7, header.epoch, BLOCK as u64, b""),
+            payload_crc: payload_crc(7, header.epoch, first, b""),
         };
-        let bytes = [&header.encode()[..], &group.encode(7, BLOCK as u64).0].concat();
-        let error = open(NAME, &bytes, &header, None).unwrap_err();
-        assert!(
-            matches!(error, Error::Corrupt { offset, .. } if offset == BLOCK as u64),
-            "{error}"
-        );
+        let bytes = [&header.encode()[..], &group.encode(7, first).0].concat();
+        let refused = match open(NAME, &bytes, &header, None) {
+            Ok(journal) => {
+                assert_eq!((journal.groups.len(), journal.next_group), (1, MAX_NUMBER));
+                None
+            }
+            Err(Error::Corrupt { offset, .. }) => Some(offset),
+            Err(other) => panic!("{other}"),
+        };
+        assert_eq!(refused, offset, "{first_group} {first_seq}");
     }
 }
 
