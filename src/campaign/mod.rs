@@ -11,6 +11,7 @@
 mod driver;
 mod errors;
 mod flips;
+pub mod fuzz;
 mod histories;
 mod kills;
 mod options;
@@ -45,6 +46,7 @@ const PARTS: &[&dyn Part] = &[
     &power::Power,
     &errors::Errors,
     &flips::Flips,
+    &fuzz::Fuzz,
     &kills::Kills,
     &kills::Disk,
     &histories::Linearizability,

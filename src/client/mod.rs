@@ -23,9 +23,9 @@ mod error;
 mod options;
 mod paint;
 mod repl;
-mod reply;
-mod request;
-mod resp;
+pub(crate) mod reply;
+pub(crate) mod request;
+pub(crate) mod resp;
 mod script;
 mod session;
 

@@ -3,6 +3,8 @@
 //! A number is written with six digits at least and has one spelling: a name that this module would
 //! not have written is no file of ours, and nothing may touch it.
 
+use super::key::MAX_NUMBER;
+
 /// Names the manifest in use.
 pub(crate) const CURRENT: &str = "CURRENT";
 
@@ -73,7 +75,7 @@ pub(crate) fn parse(name: &str) -> Option<FileKind> {
 
 fn parse_number(digits: &str) -> Option<u64> {
     let number = digits.parse().ok()?;
-    (format!("{number:06}") == digits).then_some(number)
+    (number <= MAX_NUMBER && format!("{number:06}") == digits).then_some(number)
 }
 
 #[cfg(test)]
@@ -84,7 +86,7 @@ mod tests {
     fn names_return_to_what_they_name() {
         assert_eq!((table(12).as_str(), wal(7).as_str()), ("000012.sst", "000007.wal"));
         assert_eq!(manifest(3), "MANIFEST-000003");
-        for id in [0, 1, 999_999, 1_000_000, u64::MAX] {
+        for id in [0, 1, 999_999, 1_000_000, MAX_NUMBER] {
             assert_eq!(parse(&table(id)), Some(FileKind::Table(id)));
             assert_eq!(parse(&wal(id)), Some(FileKind::Wal(id)));
             assert_eq!(parse(&manifest(id)), Some(FileKind::Manifest(id)));
@@ -113,6 +115,7 @@ mod tests {
             "MANIFEST-12",
             "current",
             "99999999999999999999.sst",
+            "18446744073709551615.sst",
         ];
         for name in foreign {
             assert_eq!(parse(name), None, "{name}");

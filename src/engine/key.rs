@@ -8,6 +8,10 @@ use std::cmp::Ordering;
 /// A write's place in the history, from 1 on without gaps; 0 means "before every write".
 pub type Seq = u64;
 
+/// The greatest number of a write, a group or a file. None comes near it: a file that holds a greater
+/// one is damaged, and whoever counts on from what was read need not fear for the sum.
+pub(crate) const MAX_NUMBER: u64 = u64::MAX >> 1;
+
 /// The longest key, in bytes.
 pub const MAX_KEY_BYTES: usize = 64 << 10;
 

@@ -109,14 +109,15 @@ impl<'a> Cursor<'a> {
 /// Parses one line, its LF left out.
 fn parse_line(mut line: Cursor<'_>, limits: &Limits, spans: &mut Vec<Span>) -> Item {
     let (whole, consumed) = (line.rest(), line.end + 1 - line.at);
-    if whole.ends_with(b"\r") {
-        line.end -= 1;
-    }
-    let whole = line.rest();
+    // A CR counts, whether or not the LF has come behind it.
     if whole.len() > limits.line_bytes() {
         let error = SyntaxError::LineTooLong { max: limits.line_bytes() };
         return Item::Invalid { consumed, error };
     }
+    if whole.ends_with(b"\r") {
+        line.end -= 1;
+    }
+    let whole = line.rest();
     let Some(name) = line.word() else { return Item::Nothing { consumed } };
     let first = spans.len();
     match parse_request(line.of(name), line, spans) {
@@ -293,6 +294,16 @@ mod tests {
         let mut line = vec![b'x'; LIMITS.line_bytes() + 1];
         line.push(b'\n');
         assert!(error(&line).starts_with("line too long"));
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_by_its_cr_is_told_however_it_comes() {
+        let line = [&vec![b'x'; LIMITS.line_bytes()][..], b"\r\n"].concat();
+        let error = SyntaxError::LineTooLong { max: LIMITS.line_bytes() };
+        for end in [line.len() - 1, line.len()] {
+            let item = Item::Invalid { consumed: end, error: error.clone() };
+            assert_eq!(parse(&line[..end]), item, "{end} bytes came");
+        }
     }
 
     #[test]

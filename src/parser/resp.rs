@@ -178,17 +178,18 @@ fn bulk(bytes: &[u8], at: usize, limits: &Limits) -> Step<Span> {
         Step::Broken(error) => return Step::Broken(error),
     };
     match count.and_then(|count| usize::try_from(count).ok()) {
+        Some(count) if count > limits.bulk_bytes => Step::Broken(ProtocolError::InvalidBulk),
         Some(count) if limits.is_stranger && count > STRANGER_BULK_BYTES => {
             Step::Broken(ProtocolError::StrangerBulk)
         }
-        Some(count) if count <= limits.bulk_bytes => {
+        Some(count) => {
             let tail = if is_planted(Bug::SplitBulk) { 0 } else { 2 };
             if bytes.len() - start < count + tail {
                 return Step::Partial;
             }
             Step::Done(Span::new(start, start + count))
         }
-        _ => Step::Broken(ProtocolError::InvalidBulk),
+        None => Step::Broken(ProtocolError::InvalidBulk),
     }
 }
 
@@ -214,13 +215,15 @@ fn length(bytes: &[u8], at: usize, too_long: ProtocolError) -> Step<(Option<i64>
         }
         value = value * 10 + u32::from(byte - b'0');
     }
-    match memchr(b'\r', rest) {
-        Some(end) if end + 2 <= rest.len() => {
-            Step::Done((parse_length(&rest[..end]), at + end + 2))
-        }
-        None if rest.len() > MAX_LINE_BYTES => Step::Broken(too_long),
-        Some(_) | None => Step::Partial,
+    let end = memchr(b'\r', rest).unwrap_or(rest.len());
+    if end > MAX_LINE_BYTES {
+        // Whether or not its end has come, so that it does not matter how it came.
+        return Step::Broken(too_long);
     }
+    if end + 2 > rest.len() {
+        return Step::Partial;
+    }
+    Step::Done((parse_length(&rest[..end]), at + end + 2))
 }
 
 /// A number written in the one way that there is.
@@ -231,21 +234,18 @@ fn parse_length(digits: &[u8]) -> Option<i64> {
 }
 
 fn inline_command(bytes: &[u8], limits: &Limits) -> Step<Begun> {
-    let Some(end) = memchr(b'\n', bytes) else {
-        return if bytes.len() > MAX_LINE_BYTES {
-            Step::Broken(ProtocolError::LongInline)
-        } else {
-            Step::Partial
-        };
-    };
+    let end = memchr(b'\n', bytes).unwrap_or(bytes.len());
+    if end > MAX_LINE_BYTES {
+        return Step::Broken(ProtocolError::LongInline);
+    }
+    if end == bytes.len() {
+        return Step::Partial;
+    }
     let line = &bytes[..end];
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let consumed = end + 1;
     if is_http(line) {
         return Step::Done(Begun::Inline(Item::Attack));
-    }
-    if line.len() > MAX_LINE_BYTES {
-        return Step::Broken(ProtocolError::LongInline);
     }
     let Ok(words) = inline::split(line) else {
         return Step::Broken(ProtocolError::UnbalancedQuotes);
@@ -374,6 +374,42 @@ mod tests {
         assert_eq!(error(&long(b"*")), "Protocol error: too big mbulk count string");
         assert_eq!(error(&long(b"*1\r\n$")), "Protocol error: too big bulk count string");
         assert_eq!(error(&long(b"")), "Protocol error: too big inline request");
+    }
+
+    /// A line past the limit is refused in the same words whether or not its end came with it.
+    #[test]
+    fn a_long_line_is_the_same_error_however_it_comes() {
+        let limits = Limits { request_bytes: 1 << 20, ..LIMITS };
+        let first = |bytes: &[u8], cut: usize| {
+            let mut parser = RespParser::default();
+            match parser.parse(&bytes[..cut], 0, &limits, &mut Vec::new()) {
+                Item::Partial => parser.parse(bytes, 0, &limits, &mut Vec::new()),
+                item => item,
+            }
+        };
+        let lines: [(&[u8], &[u8]); 4] =
+            [(b"*", b"\r\n"), (b"*1\r\n$", b"\r\n"), (b"", b"\r\n"), (b"GET /", b" HTTP/1.1\n")];
+        for (before, behind) in lines {
+            for more in 0..4 {
+                let line = vec![b'1'; MAX_LINE_BYTES - 1 + more];
+                let bytes = [before, &line, behind].concat();
+                let whole = first(&bytes, bytes.len());
+                for cut in bytes.len() - 12..bytes.len() {
+                    assert_eq!(first(&bytes, cut), whole, "{more} more, cut at {cut}");
+                }
+            }
+        }
+    }
+
+    /// Redis looks at the bound for everybody before it looks at that for strangers.
+    #[test]
+    fn a_word_that_nobody_may_send_is_no_matter_of_passwords() {
+        let limits = Limits { is_stranger: true, ..LIMITS };
+        let item = RespParser::default().parse(b"*1\r\n$20000\r\n", 0, &limits, &mut Vec::new());
+        assert_eq!(item, Item::Broken { error: ProtocolError::InvalidBulk });
+        let limits = Limits { bulk_bytes: 1 << 20, ..limits };
+        let item = RespParser::default().parse(b"*1\r\n$20000\r\n", 0, &limits, &mut Vec::new());
+        assert_eq!(item, Item::Broken { error: ProtocolError::StrangerBulk });
     }
 
     #[test]

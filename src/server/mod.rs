@@ -46,7 +46,7 @@ mod slowlog;
 pub mod start;
 mod stats;
 mod token;
-mod values;
+pub(crate) mod values;
 mod watch;
 mod workers;
 

@@ -12,7 +12,8 @@
 //!   the damage has replaced the whole header of that group: then nothing tells that it was begun. A cut
 //!   is no excuse, for a segment says how long it is.
 //! - A file that is put back as it was at an earlier time is whole. Where no other file tells of what it
-//!   lacks, a state that the database went through is right, and never a mixture of two.
+//!   lacks, a state that the database went through is right, and never a mixture of two; but of an
+//!   ingestion no file tells beside the manifest, so that an earlier one takes it away alone.
 //!
 //! An error after a single flipped bit names the very file; after other damage also one that the damaged
 //! file no longer fits.

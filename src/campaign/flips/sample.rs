@@ -67,6 +67,9 @@ pub(super) fn options() -> Options {
     }
 }
 
+/// What is ingested last in `killed`.
+const LAST_INGESTED: &str = "ingested-4";
+
 /// All samples.
 pub(super) fn all() -> Result<Vec<Sample>, String> {
     let (closed, copy) = closed().map_err(|error| error.to_string())?;
@@ -260,6 +263,7 @@ fn killed() -> Made<Sample> {
     maker.delete_range("ingested-2", "ingested-3")?;
     maker.delete("small-07")?;
     maker.flush()?;
+    maker.ingest(&[LAST_INGESTED])?;
     // From here on all stays in the log.
     for number in 0..3 {
         maker.put(&format!("log-{number}"), &[b'x'; 90])?;
@@ -281,7 +285,12 @@ fn killed() -> Made<Sample> {
     ] {
         after.insert(name.to_owned(), Arc::new(bytes.to_vec()));
     }
-    Ok(maker.finish("killed", after, unsealed))
+    let mut sample = maker.finish("killed", after, unsealed);
+    // An earlier manifest is whole, and no other file tells of the ingestion that it lacks.
+    let mut without = sample.state.clone();
+    without.remove(LAST_INGESTED.as_bytes());
+    sample.history.push(without);
+    Ok(sample)
 }
 
 /// Where the log was written between two looks.

@@ -8,7 +8,7 @@
 //! Bytes are bytes: a value is printed as the format says and otherwise never interpreted.
 
 mod bigkeys;
-mod decode;
+pub(crate) mod decode;
 mod docs;
 mod encode;
 mod interrupt;
@@ -21,7 +21,7 @@ mod prompt;
 mod runner;
 mod scan;
 mod session;
-mod value;
+pub(crate) mod value;
 mod words;
 
 use std::io::{self, BufRead, BufReader, IsTerminal, Read};

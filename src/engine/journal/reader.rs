@@ -13,7 +13,7 @@ use super::format::{
 };
 use crate::engine::coding::get_u64;
 use crate::engine::error::{Error, Result};
-use crate::engine::key::Seq;
+use crate::engine::key::{MAX_NUMBER, Seq};
 use crate::planted::{Bug, is_planted};
 
 /// A group that is whole.
@@ -124,6 +124,10 @@ impl<'a> Journal<'a> {
         known_end: Option<u64>,
     ) -> Result<()> {
         let mut next_seq = header.first_seq;
+        if header.first_group == 0 || header.first_group.max(next_seq) > MAX_NUMBER {
+            let what = "the file header holds a number that was never given out";
+            return Err(Error::corrupt(name, 0, what));
+        }
         while self.ending == Ending::Clean && known_end.is_none_or(|end| self.end < end) {
             let Some((group, crc, payload)) = whole_group(bytes, header, self.end) else {
                 self.ending = tail(name, bytes, header, self, known_end)?;
@@ -132,7 +136,7 @@ impl<'a> Journal<'a> {
             let in_order = group.group == self.next_group
                 && group.previous_crc == self.last_crc
                 && group.first_seq == next_seq;
-            if !in_order {
+            if !in_order || group.group == MAX_NUMBER || next_seq > MAX_NUMBER {
                 return Err(Error::corrupt(
                     name,
                     self.end,

@@ -1,14 +1,21 @@
-//! Blocks, filters and tables for benchmarks: see `engine::internals`.
+//! Blocks, filters and tables for benchmarks and fuzzing: see `engine::internals`.
+
+mod reading;
 
 use std::path::Path;
 use std::sync::Arc;
 
+pub use self::reading::{
+    BlockEntry, Found, Told, encode_block, load_block, reread_footer, reread_handle,
+    reread_properties, store_block,
+};
 use super::block::{Block, BlockBuilder};
 use super::filter::{Filter, FilterBuilder};
 use super::{
     BLOCK_BYTES, BlockCache, Compression, KeyHash, Read, ReadMode, Table, TableBuilder, TableMeta,
 };
 use super::{Tables, Value};
+
 use crate::engine::error::{Error, Result};
 use crate::engine::iter::{Direction, Entry, EntryIter, ScanRange};
 use crate::engine::key::{Kind, Seq};

@@ -72,6 +72,14 @@ impl VersionEdit {
         }
     }
 
+    /// All numbers of files and writes that it gives to anything.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> {
+        let of_tables = self.added.iter().flat_map(|(_, meta)| [meta.id, meta.max_seq]);
+        let given = [self.flushed_seq, self.first_segment, self.next_file_id];
+        let of_ranges = self.deleted_ranges.iter().map(|range| range.seq);
+        of_tables.chain(of_ranges).chain(given.into_iter().flatten())
+    }
+
     /// Reads an edit; an error says what is wrong with it.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
         let mut reader = Reader::new(bytes);

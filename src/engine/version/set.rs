@@ -19,7 +19,7 @@ use crate::engine::journal::format::{BLOCK_BYTES, blocks_in, group_bytes};
 use crate::engine::journal::{
     self, Ending, GroupBuffer, GroupKind, Header, JournalWriter, Purpose,
 };
-use crate::engine::key::Seq;
+use crate::engine::key::{MAX_NUMBER, Seq};
 use crate::engine::options::Environment;
 use crate::engine::ranges::RangeDelete;
 use crate::engine::storage::Storage;
@@ -48,6 +48,9 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     fn apply(&mut self, edit: &VersionEdit) -> std::result::Result<(), String> {
+        if edit.numbers().any(|number| number > MAX_NUMBER) {
+            return Err("an edit holds a number that was never given out".to_owned());
+        }
         for id in &edit.removed {
             self.tables.remove(id).ok_or_else(|| format!("an edit removes table {id} twice"))?;
         }
@@ -355,6 +358,38 @@ mod tests {
         let next = set.next_file_id();
         assert!(!manifests.contains(&filename::manifest(next)), "{next} of {manifests:?}");
         set.commit(&edit(2)).unwrap();
+    }
+
+    #[test]
+    fn numbers_that_were_never_given_out_are_damage() {
+        for number in [MAX_NUMBER, MAX_NUMBER + 1, u64::MAX] {
+            let meta = TableMeta {
+                id: number,
+                bytes: 1,
+                smallest: b"a".to_vec(),
+                largest: b"a".to_vec(),
+                min_seq: 1,
+                max_seq: 1,
+                entries: 1,
+                tombstones: 0,
+                purged_seq: 0,
+                reclaim_ms: u64::MAX,
+                assigned_seq: 0,
+                checksum: 0,
+            };
+            let range = RangeDelete { start: Vec::new(), end: Vec::new(), seq: number };
+            let edits = [
+                edit(number),
+                VersionEdit { first_segment: Some(number), ..VersionEdit::default() },
+                VersionEdit { next_file_id: Some(number), ..VersionEdit::default() },
+                VersionEdit { added: vec![(0, meta)], ..VersionEdit::default() },
+                VersionEdit { deleted_ranges: vec![range], ..VersionEdit::default() },
+            ];
+            for edit in edits {
+                let applied = Snapshot::default().apply(&edit);
+                assert_eq!(applied.is_ok(), number == MAX_NUMBER, "{edit:?}");
+            }
+        }
     }
 
     #[test]

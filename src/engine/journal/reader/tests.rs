@@ -203,6 +203,43 @@ fn a_whole_group_that_does_not_follow_is_refused() {
     assert_eq!(damaged_at(&with_another_second_header(|header| header.epoch += 1)), second);
 }
 
+/// Checksums are right, but nothing could be counted on from there.
+#[test]
+fn numbers_that_were_never_given_out_are_refused() {
+    let first = BLOCK as u64;
+    for (first_group, first_seq, offset) in [
+        (0, 1, Some(0)),
+        (MAX_NUMBER + 1, 1, Some(0)),
+        (1, u64::MAX, Some(0)),
+        (MAX_NUMBER, 1, Some(first)),
+        (MAX_NUMBER - 1, MAX_NUMBER - 2, None),
+    ] {
+        let header = Header { first_group, first_seq, ..header() };
+        let group = GroupHeader {
+            kind: GroupKind::Data,
+            epoch: header.epoch,
+            group: first_group,
+            first_seq,
+            synced_group: 0,
+            time_ms: 0,
+            count: 2,
+            length: 0,
+            previous_crc: header.previous_crc,
+            payload_crc: payload_crc(7, header.epoch, first, b""),
+        };
+        let bytes = [&header.encode()[..], &group.encode(7, first).0].concat();
+        let refused = match open(NAME, &bytes, &header, None) {
+            Ok(journal) => {
+                assert_eq!((journal.groups.len(), journal.next_group), (1, MAX_NUMBER));
+                None
+            }
+            Err(Error::Corrupt { offset, .. }) => Some(offset),
+            Err(other) => panic!("{other}"),
+        };
+        assert_eq!(refused, offset, "{first_group} {first_seq}");
+    }
+}
+
 #[test]
 fn a_successor_is_believed_over_what_looks_torn() {
     let header = header();

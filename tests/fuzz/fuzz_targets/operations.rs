@@ -1,0 +1,5 @@
+//! Fuzzes the target `operations` of `chronos::campaign::fuzz`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| chronos_fuzz::judge("operations", input));
