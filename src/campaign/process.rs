@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -109,6 +109,21 @@ impl Room {
         Ok(announced(&mut child).is_ok())
     }
 
+    /// Has the program check the database, which no server uses.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let output = Command::new(&self.program)
+            .arg("check")
+            .arg(self.data())
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("cannot run the check: {error}"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let told = [output.stdout, output.stderr].concat();
+        Err(format!("the check finds: {}", String::from_utf8_lossy(&told)))
+    }
+
     /// The end of the log.
     fn last_words(&self) -> String {
         let log = std::fs::read(self.log_path()).unwrap_or_default();
@@ -191,13 +206,4 @@ fn announced(child: &mut Child) -> Result<SocketAddr, String> {
         .strip_prefix("🚀 CHRONOS SERVER LISTO Y ESCUCHANDO EN TCP ")
         .and_then(|rest| rest.strip_suffix('\n'));
     address.and_then(|address| address.parse().ok()).ok_or(line)
-}
-
-/// Checks a database that no server uses, without changing it.
-pub(crate) fn check_directory(data: &Path) -> Result<(), String> {
-    let names =
-        std::fs::read_dir(data).map_err(|error| format!("cannot list the data: {error}"))?;
-    let names: Vec<_> = names.flatten().map(|entry| entry.file_name()).collect();
-    let has = |name: &str| names.iter().any(|found| found == name);
-    if has("CURRENT") { Ok(()) } else { Err(format!("no CURRENT in {names:?}")) }
 }

@@ -16,7 +16,7 @@ mod simulated;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::process::{Room, check_directory};
+use super::process::Room;
 use super::ticks::Ticks;
 use super::{Case, Count, Part};
 use crate::engine::Durability;
@@ -87,7 +87,7 @@ impl Run {
             process.kill()?;
             // Nothing may be refused: it was gone before it could refuse anything.
             load.finish(u64::MAX, &mut self.histories)?;
-            check_directory(&room.data())?;
+            room.check()?;
         }
         let process = room.start()?;
         read_all(process.address, &self.ticks, &mut self.histories)?;

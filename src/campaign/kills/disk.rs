@@ -11,7 +11,7 @@ use super::journal::Journal;
 use super::load::Load;
 use super::mount::Mount;
 use super::oracle::Oracle;
-use crate::campaign::process::{Process, Room, check_directory};
+use crate::campaign::process::{Process, Room};
 use crate::campaign::{Case, Count, Part};
 use crate::engine::storage::sim::{Random, SimStorage, Survival};
 
@@ -117,12 +117,10 @@ impl Victim {
             last = self.cut();
             cuts += 1;
         }
-        let judged = check_directory(&self.room.data()).and_then(|()| self.room.start()).and_then(
-            |process| {
-                self.oracle.check(&journals, process.address)?;
-                Ok(process)
-            },
-        );
+        let judged = self.room.check().and_then(|()| self.room.start()).and_then(|process| {
+            self.oracle.check(&journals, process.address)?;
+            Ok(process)
+        });
         let process = judged.map_err(|what| format!("{what}; {last}"))?;
         Ok((process, journals.iter().map(Journal::known).sum(), cuts))
     }

@@ -19,7 +19,7 @@ use std::ops::AddAssign;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::process::{Process, Room, check_directory};
+use super::process::{Process, Room};
 use super::wire::{Broken, Protocol, Wire};
 use super::{Case, Count, Part};
 use crate::engine::storage::sim::Random;
@@ -184,7 +184,7 @@ impl Victim {
             self.work.kills += 1;
             self.work.early += u64::from(!served);
         }
-        check_directory(&self.room.data())?;
+        self.room.check()?;
         let process = self.room.start()?;
         let kept = self.tables()?;
         self.work.amid_tables += u64::from(left.iter().any(|table| !kept.contains(table)));
