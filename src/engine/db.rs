@@ -208,7 +208,9 @@ impl Engine {
     }
 
     /// Starts flushing the memtable and merging all tables that hold keys of `range` into the last
-    /// level, without what is deleted, expired or overwritten. Reads and writes go on meanwhile.
+    /// level, without what is deleted, expired or overwritten. A table of the last level that nothing
+    /// overlaps is left as it is, unless it holds something deleted: what it keeps of versions that only
+    /// a snapshot saw, which is gone since, goes with its next merge. Reads and writes go on meanwhile.
     pub fn start_compaction(&self, range: impl Into<KeyRange>) -> Ticket {
         self.inner.request(Job::Compact(range.into()))
     }

@@ -243,6 +243,7 @@ impl Run {
     pub(super) fn judge(&mut self, what: &str, error: &Error) -> Verdict<String> {
         let health = self.engine.health();
         let excused = self.storage.is_down()
+            || self.is_too_large(error)
             || self.weather.excuses(error, &health)
             || self.weather.excuses(error, &self.health);
         if !excused {
@@ -252,6 +253,12 @@ impl Run {
         self.trace.count(if is_down { "operation cut off" } else { "operation failed" }, 1);
         self.trace.checked += 1;
         Ok(format!("{what}: {error}"))
+    }
+
+    /// Whether a batch was refused that no log segment has room for: all of one but for four blocks.
+    fn is_too_large(&self, error: &Error) -> bool {
+        let Error::Size { size, max, .. } = error else { return false };
+        size > max && max + 4 * 4096 >= self.options.wal_segment_bytes
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "an act as any other")]

@@ -62,7 +62,7 @@ impl Run {
         }
     }
 
-    fn batch(&self, writes: &[Write]) -> Batch {
+    pub(super) fn batch(&self, writes: &[Write]) -> Batch {
         let mut batch = Batch::new();
         for write in writes {
             match write {
