@@ -182,7 +182,7 @@ impl Part for Errors {
     }
 
     fn share(&self) -> u32 {
-        2
+        1
     }
 
     fn pass(&self) -> Option<u64> {

@@ -40,16 +40,16 @@ use self::options::Options;
 use self::server::Server;
 use self::tally::Tally;
 
-/// The parts, in the order in which they run.
+/// The parts, in the order in which they run: the longest pass last, with what time the others left.
 const PARTS: &[&dyn Part] = &[
     &simulation::Simulation,
     &power::Power,
     &errors::Errors,
-    &flips::Flips,
     &fuzz::Fuzz,
     &kills::Kills,
     &kills::Disk,
     &histories::Linearizability,
+    &flips::Flips,
 ];
 
 /// Runs the campaign with the process's arguments and streams.

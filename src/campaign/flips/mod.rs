@@ -86,7 +86,7 @@ impl Part for Flips {
     }
 
     fn share(&self) -> u32 {
-        4
+        10
     }
 
     fn pass(&self) -> Option<u64> {

@@ -161,7 +161,7 @@ impl Part for Fuzz {
     }
 
     fn share(&self) -> u32 {
-        2
+        1
     }
 
     fn run(&self, case: &Case<'_>) -> Result<(), String> {

@@ -41,7 +41,7 @@ impl Part for Linearizability {
     }
 
     fn share(&self) -> u32 {
-        4
+        2
     }
 
     fn patience(&self) -> Duration {

@@ -35,7 +35,7 @@ impl Part for Disk {
     }
 
     fn share(&self) -> u32 {
-        3
+        2
     }
 
     fn obstacle(&self) -> Option<String> {

@@ -48,7 +48,7 @@ impl Part for Kills {
     }
 
     fn share(&self) -> u32 {
-        8
+        3
     }
 
     fn patience(&self) -> Duration {

@@ -38,7 +38,7 @@ impl Part for Power {
     }
 
     fn share(&self) -> u32 {
-        4
+        3
     }
 
     fn run(&self, case: &Case<'_>) -> Result<(), String> {

@@ -34,7 +34,7 @@ impl Part for Simulation {
     }
 
     fn share(&self) -> u32 {
-        4
+        2
     }
 
     fn run(&self, case: &Case<'_>) -> Result<(), String> {
