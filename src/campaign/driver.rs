@@ -41,6 +41,11 @@ pub(crate) trait Part: Sync {
         None
     }
 
+    /// Whether it runs the server program, which may have to be built first.
+    fn needs_server(&self) -> bool {
+        false
+    }
+
     /// How many cases make a complete pass, if it enumerates. Their seeds are `0..n`, taken modulo
     /// `n`.
     fn pass(&self) -> Option<u64> {

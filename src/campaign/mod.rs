@@ -90,10 +90,14 @@ fn chosen(options: &Options) -> Result<Vec<&'static dyn Part>, String> {
 /// Runs the parts one after the other, each for its share of what time is left; the last line.
 fn run(options: &Options, parts: &[&'static dyn Part]) -> Result<String, String> {
     let seed = options.seed.unwrap_or_else(random_seed);
-    let begun = Instant::now();
-    let end = begun + Duration::from_secs(options.seconds);
     let campaign =
         Campaign { tally: Tally::default(), server: Server::new(options.server.clone()) };
+    if parts.iter().any(|part| part.needs_server()) {
+        // Not out of the parts' time.
+        campaign.server.path()?;
+    }
+    let begun = Instant::now();
+    let end = begun + Duration::from_secs(options.seconds);
     driver::announce(&format!("seed {seed}, {} s for {} parts", options.seconds, parts.len()));
     for (at, part) in parts.iter().enumerate() {
         let shares: u32 = parts[at..].iter().map(|part| part.share()).sum();

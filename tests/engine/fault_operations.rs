@@ -1,69 +1,59 @@
-//! Failing calls in batches, ingestions and checkpoints, and too many open files.
-//!
-//! Whatever fails: what is shown is what was acknowledged, and what survives is a state between two
-//! steps. What fails in a checkpoint's directory or in an ingestion that was not finished is no
+//! Failing calls in ingestions and checkpoints, and too many open files: all others are failed by the
+//! campaign's `errors`. What fails in a checkpoint's directory or in an ingestion that was not finished is no
 //! trouble of the database.
 
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use chronos::engine::storage::Storage;
 use chronos::engine::storage::sim::{FaultKind, SimStorage, Survival, Times};
-use chronos::engine::{Engine, Error, Health, Options, Result, Scheduling};
+use chronos::engine::{Engine, Environment, Error, Health, Options, Result, Scheduling};
 
 use crate::hooked::{Call, Hooked};
-use crate::support::{Got, Random, in_time, key, tiny, world};
-use crate::workload::{
-    Seen, Workload, check_copy, is_no_database, later, live, open_later, options, seen,
-};
+use crate::support::{Got, Random, Standing, in_time, key, tiny, world};
+
+/// When survivors are looked at, in milliseconds.
+const LATER_MS: u64 = 1_000_000;
+
+/// What a reader sees, in order.
+type Seen = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// What `engine` shows, the same in both directions.
+fn seen(engine: &Engine) -> Result<Seen> {
+    let forward: Seen = engine.scan(..).collect::<Result<_>>()?;
+    let mut backward: Seen = engine.scan(..).reversed().collect::<Result<_>>()?;
+    backward.reverse();
+    assert!(forward == backward, "the directions differ");
+    Ok(forward)
+}
+
+/// Sizes so small that a few steps flush, change segments and merge.
+fn options() -> Options {
+    Options {
+        memory_bytes: 64 << 10,
+        wal_segment_bytes: 48 << 10,
+        table_bytes: 4 << 10,
+        ..tiny(Scheduling::Manual)
+    }
+}
+
+/// Opens what survived.
+fn open_later(storage: impl Storage) -> Result<Engine> {
+    let clock = Standing::at(LATER_MS);
+    Ok(Engine::open(Environment { clock, ..world(storage, 77) }, options())?.0)
+}
+
+/// Whether `path` holds no database.
+fn is_no_database(storage: &SimStorage, path: &Path) -> bool {
+    !storage.at(path).list().unwrap().iter().any(|name| name == "CURRENT")
+}
 
 const KINDS: [FaultKind; 4] =
     [FaultKind::Io, FaultKind::NoSpace, FaultKind::ShortWrite, FaultKind::SyncLosesData];
 
 /// EMFILE.
 const TOO_MANY_OPEN_FILES: i32 = 24;
-
-fn fail_one_call(n: u64, kind: FaultKind, times: Times) {
-    let what = format!("{kind:?} at call {n}, {times:?}");
-    let storage = SimStorage::new(n);
-    storage.fail_call(n, kind, times);
-    let mut workload = Workload::new(5);
-    let opened = workload.open(storage.clone());
-    if let Ok(engine) = &opened
-        && workload.run(engine).is_err()
-    {
-        let history = &workload.history;
-        let acknowledged = &history.models[history.acknowledged];
-        if let Ok(shown) = seen(engine) {
-            assert!(shown == live(acknowledged, workload.now_ms()), "{what}: shows something else");
-        }
-    }
-    drop(opened);
-    storage.clear_faults();
-    let survivors = [storage.kill(), storage.power_cut(Survival::Random(n))];
-    let survivor = &survivors[n as usize % 2];
-    let engine = open_later(survivor.clone()).unwrap_or_else(|error| panic!("{what}: {error}"));
-    let found = seen(&engine).unwrap();
-    let is_possible = workload.history.possible().iter().any(|model| later(model) == found);
-    assert!(is_possible, "{what}: lost, invented or torn apart");
-    for copy in &workload.history.copies {
-        check_copy(survivor, copy, &what);
-    }
-}
-
-#[test]
-fn any_failing_call_leaves_whole_steps() {
-    let storage = SimStorage::new(0);
-    let mut workload = Workload::new(5);
-    let engine = workload.open(storage.clone()).unwrap();
-    workload.run(&engine).unwrap();
-    for n in 1..=storage.call_count() {
-        // All kinds take turns, so that a run stays short.
-        for (kind, times) in [(n, Times::Once), (n + 1, Times::Once), (n + n / 4, Times::Forever)] {
-            fail_one_call(n, KINDS[kind as usize % KINDS.len()], times);
-        }
-    }
-}
 
 /// A database in tables of several levels, with nothing left to do.
 fn settled(storage: &SimStorage) -> Engine {

@@ -6,8 +6,6 @@
 mod admission;
 mod brittle;
 mod concurrent;
-mod crash;
-mod crash_operations;
 mod damage;
 mod durability;
 mod edits;
@@ -23,4 +21,3 @@ mod script;
 mod seals;
 mod support;
 mod torn;
-mod workload;

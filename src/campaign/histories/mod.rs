@@ -44,6 +44,10 @@ impl Part for Linearizability {
         2
     }
 
+    fn needs_server(&self) -> bool {
+        true
+    }
+
     fn patience(&self) -> Duration {
         Duration::from_mins(3)
     }

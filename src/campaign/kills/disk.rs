@@ -44,6 +44,10 @@ impl Part for Disk {
         mounted.err().map(|error| format!("no file system can be mounted: {error}"))
     }
 
+    fn needs_server(&self) -> bool {
+        true
+    }
+
     fn patience(&self) -> Duration {
         Duration::from_mins(3)
     }

@@ -51,6 +51,10 @@ impl Part for Kills {
         3
     }
 
+    fn needs_server(&self) -> bool {
+        true
+    }
+
     fn patience(&self) -> Duration {
         Duration::from_mins(3)
     }

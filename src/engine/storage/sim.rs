@@ -219,8 +219,13 @@ impl SimStorage {
         self.machine.state().cold = cold;
     }
 
+    /// While `true`, other directories are on other devices: nothing can be linked to them.
+    pub fn refuse_links(&self, refuse: bool) {
+        self.machine.state().refuses_links = refuse;
+    }
+
     /// Cuts the power: this storage is down, what survived is returned as a new one, which has no
-    /// faults planned, counts from 0 and keeps capacity and coldness.
+    /// faults planned, counts from 0 and keeps capacity, coldness and devices.
     #[must_use = "the storage that was cut is down"]
     pub fn power_cut(&self, survival: Survival) -> SimStorage {
         let state = self.go_down().after_power_cut(survival);

@@ -79,6 +79,7 @@ pub(super) struct State {
     /// The directories that are locked.
     pub(super) locked: BTreeSet<String>,
     pub(super) cold: bool,
+    pub(super) refuses_links: bool,
     pub(super) capacity: Option<u64>,
     random: Random,
     next_id: InodeId,
@@ -98,6 +99,7 @@ impl State {
             waiting_syncs: 0,
             locked: BTreeSet::new(),
             cold: false,
+            refuses_links: false,
             capacity: None,
             random: Random(seed),
             next_id: 0,
@@ -159,6 +161,9 @@ impl State {
     }
 
     pub(super) fn link(&mut self, name: &str, other: &str) -> io::Result<()> {
+        if self.refuses_links {
+            return Err(ErrorKind::CrossesDevices.into());
+        }
         let id = self.id(name)?;
         if self.visible.contains_key(other) {
             return Err(ErrorKind::AlreadyExists.into());
@@ -318,6 +323,7 @@ impl State {
     ) -> Self {
         let mut next = State::new(self.random.0);
         next.cold = self.cold;
+        next.refuses_links = self.refuses_links;
         next.capacity = self.capacity;
         next.next_id = self.next_id;
         for (name, id, image) in images {

@@ -1,6 +1,7 @@
 //! The simulated storage keeps its promises, and breaks exactly those that it is told to break.
 
 use std::io::ErrorKind;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -339,4 +340,17 @@ fn damage_can_be_planted() {
     assert_eq!(storage.flip_bit("f", 2, 0).unwrap_err().kind(), ErrorKind::UnexpectedEof);
     assert_eq!(storage.truncate_file("f", 3).unwrap_err().kind(), ErrorKind::UnexpectedEof);
     assert_eq!(storage.read_file("g").unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn another_device_takes_no_links() {
+    let storage = SimStorage::new(1);
+    storage.write_file("file", b"bytes").unwrap();
+    storage.refuse_links(true);
+    let storage = storage.power_cut(Survival::Nothing);
+    let refused = storage.link("file", Path::new("copy")).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::CrossesDevices);
+    storage.refuse_links(false);
+    storage.link("file", Path::new("copy")).unwrap();
+    assert_eq!(storage.at(Path::new("copy")).read_file("file").unwrap(), b"bytes");
 }
