@@ -70,8 +70,10 @@ pub(crate) fn is_planted(bug: Bug) -> bool {
     use clap::ValueEnum;
 
     static CHOSEN: LazyLock<Option<Bug>> = LazyLock::new(|| {
-        let name = std::env::var("CHRONOS_PLANTED").ok()?;
-        Bug::from_str(&name, false).ok()
+        let name = std::env::var("CHRONOS_PLANTED").ok().filter(|name| !name.is_empty())?;
+        let bug = Bug::from_str(&name, false);
+        // A misspelt bug would be none, and not found.
+        Some(bug.unwrap_or_else(|_| std::process::exit(2)))
     });
     *CHOSEN == Some(bug)
 }

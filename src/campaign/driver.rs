@@ -12,6 +12,8 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use super::options::Options;
 use super::server::Server;
@@ -171,23 +173,36 @@ fn die(what: &str) -> ! {
     std::process::exit(1);
 }
 
+/// Has an interrupt end the process with nothing left behind.
+pub(super) fn end_on_signals() -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            undoings().values().for_each(|undo| undo());
+            std::process::exit(1);
+        }
+    });
+    Ok(())
+}
+
 fn end_on_panic() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| std::panic::set_hook(Box::new(|panic| die(&format!("{panic}")))));
 }
 
-/// Runs cases of `part` for `time`.
+/// Runs cases of `part` for `time`; false if this machine does not let it.
 pub(super) fn run(
     part: &'static dyn Part,
     campaign: &Campaign,
     seed: u64,
     time: Duration,
     options: &Options,
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let name = part.name();
     if let Some(why) = part.obstacle() {
-        announce(&format!("{name}: left out: {why}"));
-        return Ok(());
+        let line = format!("{name}: left out: {why}");
+        announce(&line);
+        return if options.part.is_empty() { Ok(false) } else { Err(line) };
     }
     end_on_panic();
     let begun = Instant::now();
@@ -203,11 +218,14 @@ pub(super) fn run(
                     running().insert((name, seed, running_since));
                     let outcome = part.run(&Case { seed, campaign, end });
                     running().remove(&(name, seed, running_since));
-                    cases.done.fetch_add(1, Ordering::Relaxed);
                     if let Err(what) = outcome {
+                        let line = loss(name, seed, &what);
+                        // At once: another case may end the process.
+                        announce(&line);
                         let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
-                        failure.get_or_insert(loss(name, seed, &what));
+                        failure.get_or_insert(line);
                     }
+                    cases.done.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
@@ -221,7 +239,10 @@ pub(super) fn run(
     if let Some(remarks) = part.remarks() {
         announce(&format!("{name}: {remarks}"));
     }
-    Ok(())
+    if cases.done.into_inner() == 0 {
+        return Err(format!("{name}: there was no time for a single case"));
+    }
+    Ok(true)
 }
 
 /// Shows progress and looks for cases that hang, until all have ended.
@@ -235,7 +256,7 @@ fn watch(
     let name = part.name();
     let bar = ProgressBar::new_spinner().with_style(ProgressStyle::default_spinner());
     let mut told = Instant::now();
-    while !(is_over() && running().is_empty()) {
+    while !(is_over() && cases.none_is_open()) {
         std::thread::sleep(GLANCE);
         let slow = running().iter().find(|case| case.2.elapsed() > part.patience()).copied();
         if let Some((_, seed, since)) = slow {
@@ -267,6 +288,12 @@ impl Cases {
         let pass = part.pass().map(|pass| (pass.max(1), scattering_stride(pass.max(1))));
         let most = most.unwrap_or(u64::MAX).min(pass.map_or(u64::MAX, |(pass, _)| pass));
         Cases { first, pass, most, begun: AtomicU64::new(0), done: AtomicU64::new(0) }
+    }
+
+    /// Whether every case that was handed out has ended.
+    fn none_is_open(&self) -> bool {
+        let begun = self.begun.load(Ordering::Relaxed).min(self.most);
+        self.done.load(Ordering::Relaxed) == begun
     }
 
     fn is_over(&self, end: Instant, failure: &Mutex<Option<String>>) -> bool {

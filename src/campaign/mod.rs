@@ -96,16 +96,25 @@ fn run(options: &Options, parts: &[&'static dyn Part]) -> Result<String, String>
         // Not out of the parts' time.
         campaign.server.path()?;
     }
+    driver::end_on_signals().map_err(|error| format!("no signals: {error}"))?;
     let begun = Instant::now();
     let end = begun + Duration::from_secs(options.seconds);
     driver::announce(&format!("seed {seed}, {} s for {} parts", options.seconds, parts.len()));
+    let mut left_out = Vec::new();
     for (at, part) in parts.iter().enumerate() {
         let shares: u32 = parts[at..].iter().map(|part| part.share()).sum();
         let left = end.saturating_duration_since(Instant::now());
         let time = left * part.share() / shares.max(1);
-        driver::run(*part, &campaign, seed, time, options)?;
+        if !driver::run(*part, &campaign, seed, time, options)? {
+            left_out.push(part.name());
+        }
     }
-    Ok(format!("{}, lost 0 in {} s, seed {seed}", campaign.tally, begun.elapsed().as_secs()))
+    let seconds = begun.elapsed().as_secs();
+    let line = format!("{}, lost 0 in {seconds} s, seed {seed}", campaign.tally);
+    Ok(match &left_out[..] {
+        [] => line,
+        parts => format!("{line}, left out: {}", parts.join(", ")),
+    })
 }
 
 fn random_seed() -> u64 {

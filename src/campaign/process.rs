@@ -38,6 +38,8 @@ pub(crate) struct Process {
     child: Child,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Whether it was asked to stop: then it may have ended before it is killed.
+    is_closing: bool,
     _undo: Undo,
 }
 
@@ -68,8 +70,8 @@ impl Room {
         opened.map_err(|error| format!("no log: {error}"))
     }
 
-    fn spawn(&self) -> Result<Child, String> {
-        Command::new(&self.program)
+    fn spawn(&self) -> Result<(Child, Undo), String> {
+        let spawned = Command::new(&self.program)
             .args(["--listen", "127.0.0.1:0", "--memory-bytes", MEMORY])
             .args(["--durability", self.durability, "--data-dir"])
             .arg(self.data())
@@ -79,13 +81,19 @@ impl Room {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(self.log()?)
-            .spawn()
-            .map_err(|error| format!("cannot start {}: {error}", self.program.display()))
+            .spawn();
+        let child =
+            spawned.map_err(|error| format!("cannot start {}: {error}", self.program.display()))?;
+        let pid = Pid::from_child(&child);
+        let undo = undo_at_a_loss(move || {
+            let _ = kill_process(pid, Signal::KILL);
+        });
+        Ok((child, undo))
     }
 
     /// Starts a server and waits until it serves.
     pub(crate) fn start(&self) -> Result<Process, String> {
-        let mut child = self.spawn()?;
+        let (mut child, undo) = self.spawn()?;
         let address = announced(&mut child);
         let address = address.map_err(|line| {
             // It has ended by itself, or must not go on.
@@ -93,19 +101,15 @@ impl Room {
             let _ = child.wait();
             format!("the server does not start: {line:?}, {}", self.last_words())
         })?;
-        let pid = Pid::from_child(&child);
-        let undo = undo_at_a_loss(move || {
-            let _ = kill_process(pid, Signal::KILL);
-        });
-        Ok(Process { child, address, _undo: undo })
+        Ok(Process { child, address, is_closing: false, _undo: undo })
     }
 
     /// Starts a server and kills it after a while. Returns whether it had come so far that it served.
     pub(crate) fn kill_early(&self, after: Duration) -> Result<bool, String> {
-        let mut child = self.spawn()?;
+        let (mut child, _undo) = self.spawn()?;
         std::thread::sleep(after);
         child.kill().map_err(|error| format!("cannot kill: {error}"))?;
-        reap(&mut child)?;
+        reap(&mut child, false)?;
         Ok(announced(&mut child).is_ok())
     }
 
@@ -132,16 +136,16 @@ impl Room {
 }
 
 impl Process {
-    /// `kill -9`, and nothing is left of it.
-    pub(crate) fn kill(self) -> Result<(), String> {
+    /// `kill -9`, and nothing is left of it. Returns whether that was what ended it.
+    pub(crate) fn kill(self) -> Result<bool, String> {
         self.kill_and(|| ())
     }
 
     /// The same, with something done before it is gone: one of its calls may wait for that.
-    pub(crate) fn kill_and(mut self, release: impl FnOnce()) -> Result<(), String> {
+    pub(crate) fn kill_and(mut self, release: impl FnOnce()) -> Result<bool, String> {
         self.child.kill().map_err(|error| format!("cannot kill: {error}"))?;
         release();
-        reap(&mut self.child)
+        reap(&mut self.child, self.is_closing)
     }
 
     /// What INFO says.
@@ -157,7 +161,8 @@ impl Process {
     }
 
     /// Asks it to stop.
-    pub(crate) fn interrupt(&self) -> Result<(), String> {
+    pub(crate) fn interrupt(&mut self) -> Result<(), String> {
+        self.is_closing = true;
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::INT).map_err(|error| format!("no signal: {error}"))
     }
@@ -184,13 +189,14 @@ impl Drop for Process {
     }
 }
 
-/// Waits for a server that was killed. One that ended by itself should not have.
-fn reap(child: &mut Child) -> Result<(), String> {
+/// Waits for a server that was killed; returns whether the kill ended it. One that was not asked to
+/// stop should not have ended by itself.
+fn reap(child: &mut Child, is_closing: bool) -> Result<bool, String> {
     use std::os::unix::process::ExitStatusExt as _;
     let status = child.wait().map_err(|error| format!("cannot wait: {error}"))?;
-    match (status.signal(), status.success()) {
-        // It may have been on its way out after a request to stop.
-        (Some(9), _) | (_, true) => Ok(()),
+    match status.signal() {
+        Some(9) => Ok(true),
+        _ if is_closing && status.success() => Ok(false),
         _ => Err(format!("the server had ended by itself: {status}")),
     }
 }

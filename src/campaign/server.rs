@@ -24,7 +24,8 @@ impl Server {
 
     fn find(&self) -> Result<PathBuf, String> {
         if let Some(path) = &self.given {
-            return Ok(path.clone());
+            let is_there = path.is_file().then(|| path.clone());
+            return is_there.ok_or_else(|| format!("there is no server {}", path.display()));
         }
         let own = std::env::current_exe().map_err(|error| error.to_string())?;
         let directory = own.parent().unwrap_or(Path::new("."));

@@ -14,17 +14,36 @@ pub(super) fn run(dir: &Path, is_dry: bool, out: &mut dyn Write) -> Told<Outcome
     let environment = environment(dir).map_err(failed)?;
     let aside = free_name(dir);
     let bar = progress::bytes("reading");
-    let repaired = engine::repair(&environment, &aside, is_dry, &mut |progress| {
+    let planned = engine::repair(&environment, &aside, true, &mut |progress| {
         bar.set_length(progress.total_bytes);
         bar.set_position(progress.bytes);
     });
     bar.finish_and_clear();
-    let repair = repaired.map_err(failed)?;
-    if repair.outcome == RepairOutcome::Done {
-        let (engine, _) = Engine::open(environment, Options::default()).map_err(failed)?;
-        engine.close().map_err(failed)?;
+    let plan = planned.map_err(failed)?;
+    // Before anything is done: whatever ends it, what was given up has been told.
+    print(&plan, is_dry, &aside, out)?;
+    match plan.outcome {
+        RepairOutcome::NothingToDo => return Ok(Outcome::Good),
+        RepairOutcome::Refused(_) => return Ok(Outcome::Bad),
+        RepairOutcome::Planned | RepairOutcome::Done => {}
     }
-    print(&repair, &aside, out)
+    if is_dry {
+        say(out, "nothing was changed; without --dry-run it is done")?;
+        return Ok(Outcome::Good);
+    }
+    let repair = engine::repair(&environment, &aside, false, &mut |_| ()).map_err(failed)?;
+    let unopened = |error| format!("repaired, but {}", explain("open", dir, &error));
+    let (engine, _) = Engine::open(environment, Options::default()).map_err(unopened)?;
+    engine.close().map_err(unopened)?;
+    let dropped = repair.dropped_entries;
+    say(
+        out,
+        format_args!(
+            "recovered: the database is whole; {dropped} entries that may be outdated were dropped \
+             with the keys given up"
+        ),
+    )?;
+    Ok(Outcome::Good)
 }
 
 /// The first directory `aside-N` that is not there.
@@ -33,22 +52,18 @@ fn free_name(dir: &Path) -> PathBuf {
     names.find(|path| !path.exists()).unwrap_or_else(|| dir.join("aside"))
 }
 
-fn print(repair: &Repair, aside: &Path, out: &mut dyn Write) -> Told<Outcome> {
+fn print(repair: &Repair, is_dry: bool, aside: &Path, out: &mut dyn Write) -> Told<()> {
     for finding in &repair.report.findings {
         say(out, describe(finding))?;
     }
-    let would = match &repair.outcome {
-        RepairOutcome::NothingToDo => {
-            say(out, "nothing to do: nothing is damaged")?;
-            return Ok(Outcome::Good);
-        }
+    match &repair.outcome {
+        RepairOutcome::NothingToDo => return say(out, "nothing to do: nothing is damaged"),
         RepairOutcome::Refused(reason) => {
-            say(out, format_args!("refused, and nothing was changed: {reason}"))?;
-            return Ok(Outcome::Bad);
+            return say(out, format_args!("refused, and nothing was changed: {reason}"));
         }
-        RepairOutcome::Planned => "would be ",
-        RepairOutcome::Done => "",
-    };
+        RepairOutcome::Planned | RepairOutcome::Done => {}
+    }
+    let would = if is_dry { "would be " } else { "" };
     for lost in &repair.given_up {
         let (file, offset, keys) = (&lost.file, lost.offset, Span(&lost.keys));
         say(out, format_args!("{would}given up: keys {keys}, for {file} at offset {offset}"))?;
@@ -62,17 +77,5 @@ fn print(repair: &Repair, aside: &Path, out: &mut dyn Write) -> Told<Outcome> {
     for name in &repair.set_aside {
         say(out, format_args!("{would}set aside: {name} to {}", aside.display()))?;
     }
-    if repair.outcome == RepairOutcome::Planned {
-        say(out, "nothing was changed; without --dry-run it is done")?;
-    } else {
-        let dropped = repair.dropped_entries;
-        say(
-            out,
-            format_args!(
-                "recovered: the database is whole; {dropped} entries that may be outdated were \
-                 dropped with the keys given up"
-            ),
-        )?;
-    }
-    Ok(Outcome::Good)
+    Ok(())
 }

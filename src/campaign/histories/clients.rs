@@ -138,6 +138,8 @@ impl Client {
                 self.begin(&mut requests);
             }
             match self.exchange(&requests, first) {
+                // A server that refuses is on its way out, and each refusal may have taken effect.
+                Ok(()) if !self.journal.refusals.is_empty() => return Ok(self.journal),
                 Ok(()) => {}
                 Err(Broken::Gone) => return Ok(self.journal),
                 Err(Broken::Wrong(what)) => return Err(format!("client {}: {what}", self.number)),

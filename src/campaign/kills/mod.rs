@@ -222,7 +222,7 @@ impl Victim {
     }
 
     /// Kills a server, at times while it is closing; some may close in order.
-    fn end(&mut self, process: Process) -> Result<(), String> {
+    fn end(&mut self, mut process: Process) -> Result<(), String> {
         match self.random.below(16) {
             0 => {
                 process.interrupt()?;
@@ -236,8 +236,8 @@ impl Victim {
             }
             _ => {}
         }
-        self.work.kills += 1;
-        process.kill()
+        self.work.kills += u64::from(process.kill()?);
+        Ok(())
     }
 
     fn add_figures(&mut self, process: &Process) -> Result<(), String> {

@@ -55,7 +55,7 @@ impl Run {
             self.read_snapshot()?;
             self.snapshots.pop();
         }
-        Ok(())
+        self.look_at_health()
     }
 
     /// Only what is there takes room.
@@ -77,6 +77,7 @@ impl Run {
         self.engine.run_background();
         self.floors.raise(self.model.last_seq());
         self.verify()?;
+        self.look_at_health()?;
         let stats = self.engine.stats();
         let entries: u64 = stats.levels.iter().map(|level| level.entries).sum();
         let last = self.model.last_seq();
@@ -101,6 +102,7 @@ impl Run {
             return Err(format!("of {}, {recovery:?}", self.model.last_seq()));
         }
         self.verify()?;
+        self.look_at_health()?;
         self.engine.close().map_err(|error| format!("it does not close again: {error}"))?;
         self.count_files()
     }

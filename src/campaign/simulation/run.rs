@@ -242,8 +242,12 @@ impl Run {
     /// An error is excused, or the end.
     pub(super) fn judge(&mut self, what: &str, error: &Error) -> Verdict<String> {
         let health = self.engine.health();
+        if self.is_too_large(error) {
+            self.trace.count("write too large", 1);
+            self.trace.checked += 1;
+            return Ok(format!("{what}: {error}"));
+        }
         let excused = self.storage.is_down()
-            || self.is_too_large(error)
             || self.weather.excuses(error, &health)
             || self.weather.excuses(error, &self.health);
         if !excused {

@@ -18,7 +18,7 @@ use crate::engine::journal::{Header, Purpose};
 use crate::engine::options::{Environment, Options};
 use crate::engine::storage::Storage;
 use crate::engine::table::Tables;
-use crate::engine::version::set::{Snapshot, VersionSet};
+use crate::engine::version::set::VersionSet;
 use crate::engine::version::{TableRef, Version};
 use crate::engine::wal::{self, Spare, Wal};
 use crate::planted::{Bug, is_planted};
@@ -35,8 +35,7 @@ pub(super) fn install(
     for name in &directory.temporaries {
         storage.remove(name).map_err(|e| Error::io("remove", name, e))?;
     }
-    remove_orphans(storage, directory, &found.snapshot);
-    remove_stale_manifests(storage, directory, found.manifest_id)?;
+    remove_leftovers(storage, directory, &found)?;
     keep_torn_tail(storage, &found)?;
     let free_id = if is_planted(Bug::ReuseFileId) { 1 } else { directory.free_id() };
     let mut ids = Ids::from(found.snapshot.next_file_id.max(free_id));
@@ -150,29 +149,23 @@ pub(crate) fn note_flushed(found: &mut Found, flushed: &[TableRef]) {
     found.snapshot.flushed_seq = found.last_seq;
 }
 
-/// Removes tables that no manifest names. Nothing depends on it: what cannot be removed is tried
-/// again at the next open.
-fn remove_orphans(storage: &dyn Storage, directory: &Directory, snapshot: &Snapshot) {
-    let orphans = directory.tables.iter().filter(|id| !snapshot.tables.contains_key(id));
-    remove_files(storage, orphans.map(|id| filename::table(*id)));
-}
-
-/// Removes manifests that opens in vain left behind, once it is sure that `CURRENT` will not name one
-/// of them after a power cut. As [`remove_orphans`].
-fn remove_stale_manifests(
-    storage: &dyn Storage,
-    directory: &Directory,
-    current: u64,
-) -> Result<()> {
-    let mut stale = directory.manifests.iter().filter(|id| **id != current).peekable();
-    if stale.peek().is_some() {
+/// Removes what the manifest in force does not name: tables, and manifests that opens in vain left
+/// behind. First it is made sure that `CURRENT` will not name another manifest after a power cut: the
+/// process before may have ended between its rename and the sync. What cannot be removed is tried again
+/// at the next open.
+fn remove_leftovers(storage: &dyn Storage, directory: &Directory, found: &Found) -> Result<()> {
+    let orphans = directory.tables.iter().filter(|id| !found.snapshot.tables.contains_key(id));
+    let stale = directory.manifests.iter().filter(|id| **id != found.manifest_id);
+    let tables = orphans.map(|id| filename::table(*id));
+    let names: Vec<String> = tables.chain(stale.map(|id| filename::manifest(*id))).collect();
+    if !names.is_empty() {
         storage.sync_dir().map_err(|e| Error::io("sync", "the directory", e))?;
     }
-    remove_files(storage, stale.map(|id| filename::manifest(*id)));
+    remove_files(storage, names.into_iter());
     Ok(())
 }
 
-/// Removes the manifests that are no longer current; as [`remove_orphans`].
+/// Removes the manifests that are no longer current; as [`remove_leftovers`].
 fn remove_old_manifests(storage: &dyn Storage, directory: &Directory, set: &VersionSet) {
     let old = directory.manifests.iter().filter(|id| **id != set.manifest_id());
     remove_files(storage, old.map(|id| filename::manifest(*id)));

@@ -86,20 +86,19 @@ pub(crate) fn read(
     Ok(found)
 }
 
-/// Reads the log up to its first damage; the tables are left unread. For a repair.
+/// Reads the log up to its first damage, which is returned as well; the tables are left unread. For a
+/// repair.
 pub(crate) fn read_prefix(
     storage: &dyn Storage,
     loaded: Loaded,
     directory: &Directory,
     options: &Options,
-) -> Found {
+) -> (Found, Option<Error>) {
     let last_seq = loaded.snapshot.flushed_seq;
     let mut found = Found { last_seq, snapshot: loaded.snapshot, ..Found::default() };
-    if let Err(error) = found.replay(storage, directory, options) {
-        tracing::warn!(%error, "the log is kept up to here");
-    }
+    let damage = found.replay(storage, directory, options).err();
     found.last_seq = found.last_seq.max(last_seq_in_tables(&found.snapshot));
-    found
+    (found, damage)
 }
 
 /// The last number that tables hold. What was ingested has one past all that was flushed, and unless
@@ -128,15 +127,13 @@ impl Found {
         }
         let mut rest = directory.segments.range(first + 1..);
         while let Some(segment) = current {
-            let mut next = None;
-            while next.is_none()
-                && let Some(id) = rest.next()
-            {
-                next = Segment::find(storage, *id, first)?;
-            }
+            let mut found = rest.by_ref().map(|id| Segment::find(storage, *id, first));
+            let next = found.find_map(Result::transpose).transpose();
             let bytes = segment.read(storage)?;
-            self.replay_segment(storage, &segment, &bytes, next.as_ref(), directory, options)?;
-            current = next;
+            // What stands before a damaged segment is read, for whoever wants no more than a prefix.
+            let successor = next.as_ref().ok().and_then(Option::as_ref);
+            self.replay_segment(storage, &segment, &bytes, successor, directory, options)?;
+            current = next?;
         }
         Ok(())
     }

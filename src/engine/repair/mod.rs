@@ -207,6 +207,13 @@ impl Plan {
         names
     }
 
+    /// Where keys of a table are lost.
+    fn offsets(&self, table: u64) -> Vec<u64> {
+        let file = filename::table(table);
+        let own = self.losses.iter().filter(|loss| loss.given_up.file == file);
+        own.map(|loss| loss.given_up.offset).collect()
+    }
+
     /// The keys of which a table of this rank keeps nothing.
     fn spans(&self, rank: usize) -> Vec<KeySpan> {
         let above = self.losses.iter().filter(|loss| loss.rank <= rank);

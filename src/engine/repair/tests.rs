@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::engine::iter::testing::Random;
 use crate::engine::options::{Options, Scheduling, SystemClock};
-use crate::engine::storage::sim::{SimStorage, Survival};
+use crate::engine::storage::sim::{FaultKind, SimStorage, Survival, Times};
 use crate::engine::{Compression, Engine};
 
 const KEYS: u64 = 120;
@@ -232,4 +232,82 @@ fn without_a_manifest_nothing_is_proved_and_nothing_changed() {
     let repair = run(&storage, false).unwrap();
     assert_eq!(repair.outcome, RepairOutcome::Done);
     assert_right(&observe(&storage), &states, &repair, "the only manifest is the one");
+}
+
+/// A log of several segments, and no damage yet.
+fn several_segments() -> (SimStorage, Vec<String>) {
+    let storage = SimStorage::new(1);
+    let engine = open(&storage).unwrap();
+    for number in 0..KEYS {
+        if engine.stats().wal_segments > 4 {
+            break;
+        }
+        engine.put(&key(number), &[number as u8; 60]).unwrap();
+    }
+    drop(engine);
+    let storage = storage.power_cut(Survival::Everything);
+    let used = |name: &String| storage.read_file(name).unwrap()[..8] == *b"CHRNSJNL";
+    let logs: Vec<String> = names(&storage, ".wal").into_iter().filter(used).collect();
+    assert!(logs.len() >= 2, "{logs:?}");
+    (storage, logs)
+}
+
+#[test]
+fn all_that_stands_before_a_damaged_segment_is_kept() {
+    let (storage, logs) = several_segments();
+    let kept = |offset: u64| {
+        let damaged = storage.kill();
+        damaged.flip_bit(&logs[1], offset, 0).unwrap();
+        let repair = run(&damaged, false).unwrap();
+        assert!(repair.log_cut.is_some(), "{offset}");
+        observe(&damaged)
+    };
+    // In the file's header, and in that of its first group.
+    let (without_header, without_groups) = (kept(20), kept(4096 + 20));
+    assert!(without_header.len() > 3);
+    assert_eq!(without_header, without_groups);
+}
+
+#[test]
+fn what_is_read_no_more_while_it_is_repaired_ends_the_repair() {
+    let damaged = || {
+        let (storage, states) = sample(1);
+        let table = names(&storage, ".sst").remove(0);
+        storage.flip_bit(&table, 100, 0).unwrap();
+        (storage, states)
+    };
+    let (storage, _) = damaged();
+    let plan = run(&storage, true).unwrap();
+    let examined = storage.read_count();
+    let mut ended = 0;
+    for call in 1.. {
+        let (storage, states) = damaged();
+        storage.fail_read(examined + call, FaultKind::Io, Times::Once);
+        let outcome = run(&storage, false);
+        storage.clear_faults();
+        if storage.fault_count() == 0 {
+            break;
+        }
+        let done = matches!(&outcome, Ok(repair) if repair.outcome == RepairOutcome::Done);
+        ended += usize::from(!done);
+        if !done {
+            run(&storage, false).unwrap();
+        }
+        // No more was given up than had been told of.
+        assert_right(&observe(&storage), &states, &plan, &format!("read {call}"));
+    }
+    assert!(ended > 10, "{ended}");
+}
+
+#[test]
+fn what_was_set_aside_of_the_log_is_not_used_again() {
+    let (storage, logs) = several_segments();
+    storage.flip_bit(&logs[1], 20, 0).unwrap();
+    let before = storage.read_file(&logs[0]).unwrap();
+    run(&storage, false).unwrap();
+    let engine = open(&storage).unwrap();
+    for number in 0..KEYS {
+        engine.put(&key(number), b"after the repair").unwrap();
+    }
+    assert!(storage.at(Path::new(ASIDE)).read_file(&logs[0]).unwrap() == before);
 }
