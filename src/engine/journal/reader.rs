@@ -191,13 +191,27 @@ fn tail(
     let later = boundaries(bytes, at + BLOCK_BYTES as u64)
         .filter_map(|at| whole_header(bytes, header.id, at))
         .find(|later| later.epoch == header.epoch && later.synced_group >= journal.next_group);
-    if (later.is_some() && !is_planted(Bug::DamageIsTorn)) || known_end.is_some() {
+    let is_displaced = is_displaced(bytes, header, at, journal.next_group);
+    let is_proved = later.is_some() || is_displaced;
+    if (is_proved && !is_planted(Bug::DamageIsTorn)) || known_end.is_some() {
         return Err(Error::corrupt(name, at, "a group that had been synced is damaged"));
     }
     let begun = bytes.get(at as usize..).is_some_and(|rest| {
         GroupHeader::looks_begun(rest, header.epoch, journal.next_group, journal.last_crc)
     });
     Ok(if begun { Ending::Torn } else { Ending::Clean })
+}
+
+/// Whether the header of the group that belongs at `at` stands elsewhere, or what stands there is the
+/// header of a later group: then blocks have changed places. No write does that, torn or not.
+fn is_displaced(bytes: &[u8], header: &Header, at: u64, group: u64) -> bool {
+    let reads_as = |stands_at: u64, belongs_at: u64| {
+        let read = GroupHeader::decode(bytes.get(stands_at as usize..)?, header.id, belongs_at)?;
+        (read.0.epoch == header.epoch).then_some(read.0.group)
+    };
+    boundaries(bytes, at + BLOCK_BYTES as u64).any(|later| {
+        reads_as(later, at) == Some(group) || reads_as(at, later).is_some_and(|read| read > group)
+    })
 }
 
 /// The group at `offset`, if all of it is there and belongs to this use of the file.

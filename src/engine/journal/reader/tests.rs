@@ -139,6 +139,23 @@ fn groups_of_an_earlier_use_of_the_file_are_not_read() {
 }
 
 #[test]
+fn headers_that_changed_places_are_no_torn_tail() {
+    let bytes = journal(&[b"one", b"two", b"three"], true, false);
+    let (second, third) = (2 * BLOCK, 3 * BLOCK);
+    for length in [512, BLOCK] {
+        let mut swapped = bytes.clone();
+        swapped[second..second + length].copy_from_slice(&bytes[third..third + length]);
+        swapped[third..third + length].copy_from_slice(&bytes[second..second + length]);
+        assert_eq!(damaged_at(&swapped), second as u64, "{length}");
+        // The one that is not there any more stood behind.
+        let mut moved = bytes.clone();
+        moved[second..second + length].copy_from_slice(&bytes[third..third + length]);
+        moved[third..].fill(0);
+        assert_eq!(damaged_at(&moved), second as u64, "{length}");
+    }
+}
+
+#[test]
 fn a_group_in_the_wrong_place_is_not_read() {
     let mut bytes = journal(&[b"one", b"two", b"three"], true, false);
     let second = bytes[2 * BLOCK..3 * BLOCK].to_vec();
