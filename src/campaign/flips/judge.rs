@@ -90,7 +90,9 @@ fn excused<'a>(sample: &'a Sample, damage: &Damage, recovery: &Recovery) -> Vec<
         (Damage::Restore { .. }, _) => sample.history.iter().collect(),
         (Damage::Cut { .. }, _) | (_, None) => Vec::new(),
         (_, Some(unsealed)) => {
-            let is_told = recovery.torn.is_some();
+            let is_told = recovery.torn.as_ref().is_some_and(|torn| {
+                torn.file == unsealed.file && torn.offset == unsealed.range.start as u64
+            });
             let is_excused = damage.places().iter().any(|place| {
                 sample.files.keys().nth(place.file) == Some(&unsealed.file)
                     && hits(&place.range, &unsealed.range)
