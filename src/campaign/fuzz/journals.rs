@@ -150,12 +150,21 @@ fn survivors(whole: &[u8], damaged: &[u8], written: &[Written]) -> Outcome {
     if let Some(at) = first_lost {
         let number = written[at].group.number;
         let proves = |one: &Written| has_header(one) && one.group.synced >= number;
-        if written[at + 1..].iter().any(proves) {
+        if written[at + 1..].iter().any(proves) || is_displaced(whole, damaged, &written[at..]) {
             return Outcome::Refused;
         }
     }
     let data = kept.iter().filter(|one| one.group.kind == 1).map(|one| &one.group);
     Outcome::Groups(data.map(|g| (g.first_seq, g.count, g.payload.clone())).collect())
+}
+
+/// Whether the header of the first of `written` stands behind its place, or that of a later one in it.
+fn is_displaced(whole: &[u8], damaged: &[u8], written: &[Written]) -> bool {
+    let [lost, later @ ..] = written else { return false };
+    let header = |one: &Written| whole.get(one.start..one.start + 72);
+    let stands_at = |one: &Written, at: usize| damaged.get(at..at + 72) == header(one);
+    let mut behind = (lost.start + BLOCK..damaged.len()).step_by(BLOCK);
+    behind.any(|at| stands_at(lost, at)) || later.iter().any(|one| stands_at(one, lost.start))
 }
 
 /// One kind of damage: up to three bits, two bytes, the end, a block that is zero or in the wrong

@@ -117,11 +117,21 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 /// The header of a group, if there is a whole one: the group without its payload, the payload's
 /// length and checksum, the header's checksum.
 fn group_header(bytes: &[u8], at: usize, id: u64) -> Option<(Group, usize, u32, u32)> {
+    displaced_header(bytes, at, at, id)
+}
+
+/// The same for one that stands at one place and was written for another.
+fn displaced_header(
+    bytes: &[u8],
+    at: usize,
+    belongs_at: usize,
+    id: u64,
+) -> Option<(Group, usize, u32, u32)> {
     let header = bytes.get(at..at + GROUP_HEADER)?;
     let crc = u32_at(header, 68)?;
     let kind = u32_at(header, 4)?;
     if !header.starts_with(b"CGRP")
-        || crc != header_crc(id, at as u64, &header[..68])
+        || crc != header_crc(id, belongs_at as u64, &header[..68])
         || !(1..=3).contains(&kind)
     {
         return None;
@@ -186,6 +196,18 @@ pub(super) fn read(
                     && group.synced >= next_group
                 {
                     return Err("a synced group is damaged");
+                }
+                if let Some((group, ..)) = displaced_header(bytes, later, at, id)
+                    && group.epoch == epoch
+                    && group.number == next_group
+                {
+                    return Err("the group stands elsewhere");
+                }
+                if let Some((group, ..)) = displaced_header(bytes, at, later, id)
+                    && group.epoch == epoch
+                    && group.number > next_group
+                {
+                    return Err("a later group stands here");
                 }
             }
             history.is_torn = looks_begun(bytes, at, epoch, next_group, crc);
