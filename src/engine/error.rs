@@ -99,6 +99,11 @@ impl Error {
         }
     }
 
+    /// Whether what was tried may go well later without anybody's doing here.
+    pub(crate) fn can_pass(&self) -> bool {
+        self.is_no_space() || self.is_out_of_descriptors()
+    }
+
     /// Whether the cause is that the process, or the system, has too many files open, which can pass
     /// by itself.
     pub fn is_out_of_descriptors(&self) -> bool {

@@ -73,6 +73,10 @@ fn merge_with_faults(first: u64, second: u64) -> u32 {
     assert_eq!((tables(&engine)[0], entries(&engine)), (0, KEYS), "{what}");
     engine.put(&key(0), b"after").unwrap();
     engine.compact().unwrap();
+    assert_eq!(table_files(&storage).len(), tables(&engine).iter().sum::<usize>(), "{what}");
+    let names = storage.list().unwrap();
+    let manifests = names.iter().filter(|name| name.starts_with("MANIFEST"));
+    assert_eq!(manifests.count(), 1, "{what}: {names:?}");
     let mut state = state;
     state.insert(key(0), b"after".to_vec());
     assert!(observe(&engine, KEYS).unwrap() == state, "{what}");

@@ -78,7 +78,7 @@ impl Inner {
         if is_planted(Bug::RecycleBeforeEdit) {
             self.retire_segments(first_segment)?;
         }
-        self.install(&edit, &tables)?;
+        self.install(&edit, &tables).inspect_err(|error| self.discard(error, &tables))?;
         self.note_flush(&tables, started);
         self.retire_segments(first_segment)?;
         Ok(true)

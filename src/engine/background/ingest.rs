@@ -35,11 +35,10 @@ impl Inner {
         // Most of it before there is a number: snapshots wait while that is without its tables.
         let placed = self.flush_everything().and_then(|()| self.place(&metas));
         let tables = placed.inspect_err(|_| remove(self, &metas))?;
-        // From here on it may be in the manifest: the files must stay.
         let version = Arc::clone(&read(&self.memory).version);
         let added = tables.iter().map(|table| (level_for(&version, table), table.meta().clone()));
         let edit = VersionEdit { added: added.collect(), ..VersionEdit::default() };
-        self.install(&edit, &tables)?;
+        self.install(&edit, &tables).inspect_err(|error| self.discard(error, &tables))?;
         let bytes: u64 = tables.iter().map(|table| table.meta().bytes).sum();
         self.counters.ingested_bytes.add(bytes);
         Ok(())

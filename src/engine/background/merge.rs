@@ -18,6 +18,7 @@ use super::super::range::KeyRange;
 use super::super::sync::{lock, read};
 use super::super::version::shape::Levels;
 use super::super::version::{TableRef, Version, VersionEdit};
+use super::retire;
 use crate::planted::{Bug, is_planted};
 
 /// Without a flush for this long, what is left in upper levels is merged down too.
@@ -174,7 +175,8 @@ impl Inner {
             .map(|meta| meta.bytes)
             .sum();
         let drained = (drained > 0).then(|| (drained, started.elapsed()));
-        self.install_merged(&edit, &tables, drained)?;
+        self.install_merged(&edit, &tables, drained)
+            .inspect_err(|error| self.discard(error, &tables))?;
         self.note_merge(plan, inputs, &tables, started);
         retire(inputs);
         Ok(())
@@ -228,13 +230,6 @@ impl Inner {
             _ => None,
         });
         ids.collect()
-    }
-}
-
-/// Gives up tables that are no longer part of the database. Their readers may go on.
-fn retire(tables: &[TableRef]) {
-    for table in tables {
-        table.retire();
     }
 }
 

@@ -209,6 +209,13 @@ fn closed(outcome: Result<()>) -> Result<()> {
     outcome.and(Err(Error::Closed))
 }
 
+/// Gives up tables that are not, or no longer, part of the database. Their readers may go on.
+fn retire(tables: &[TableRef]) {
+    for table in tables {
+        table.retire();
+    }
+}
+
 impl Inner {
     /// Asks for a job to be done.
     pub(crate) fn request(&self, job: Job) -> Ticket {
@@ -425,6 +432,14 @@ impl Inner {
         Ok(())
     }
 
+    /// Gives up tables that were written for an edit that failed, if it is certain that it did not
+    /// happen.
+    fn discard(&self, error: &Error, tables: &[TableRef]) {
+        if error.can_pass() {
+            retire(tables);
+        }
+    }
+
     /// Does between two pieces of a long job what cannot wait, or ends the job.
     fn yield_to_urgent(&self) -> Result<()> {
         if self.background.is_stopping() || self.background.is_closing() {
@@ -443,7 +458,9 @@ impl Inner {
     /// Removes the files of tables that nobody reads any more.
     fn empty_trash(&self) {
         for id in self.tables.take_trash() {
-            if let Err(error) = self.tables.remove(id) {
+            if let Err(error) = self.tables.remove(id)
+                && !error.can_pass()
+            {
                 // An orphan: the next open removes it.
                 tracing::warn!(%error, "a file that nobody needs is left");
             }

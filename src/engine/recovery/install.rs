@@ -47,7 +47,7 @@ pub(super) fn install(
     snapshot.first_segment = wal.id();
     snapshot.next_file_id = ids.next();
     let mut set = VersionSet::create(environment.clone(), snapshot)?;
-    remove_old_manifests(storage, directory, &set);
+    remove_old_manifests(storage, directory);
     let spare = reuse_segment(storage, directory, options, wal.id(), &mut set)?;
     let mut recovery = found.recovery;
     recovery.last_seq = found.last_seq;
@@ -165,10 +165,9 @@ fn remove_leftovers(storage: &dyn Storage, directory: &Directory, found: &Found)
     Ok(())
 }
 
-/// Removes the manifests that are no longer current; as [`remove_leftovers`].
-fn remove_old_manifests(storage: &dyn Storage, directory: &Directory, set: &VersionSet) {
-    let old = directory.manifests.iter().filter(|id| **id != set.manifest_id());
-    remove_files(storage, old.map(|id| filename::manifest(*id)));
+/// Removes the manifests that were there before the new one; as [`remove_leftovers`].
+fn remove_old_manifests(storage: &dyn Storage, directory: &Directory) {
+    remove_files(storage, directory.manifests.iter().map(|id| filename::manifest(*id)));
 }
 
 fn remove_files(storage: &dyn Storage, names: impl Iterator<Item = String>) {

@@ -83,13 +83,20 @@ impl Tables {
         self.retired.load(Ordering::Relaxed) > 0
     }
 
-    /// Closes and removes the file of a table that nobody reads any more.
+    /// Closes and removes the file of a table that nobody reads any more. After an error that can pass
+    /// it is in the trash again: a full file system may lack the room to remove something.
     ///
     /// # Errors
     /// `Io`.
     pub(crate) fn remove(&self, id: u64) -> Result<()> {
         self.handles.close(id);
         let name = filename::table(id);
-        self.storage.remove(&name).map_err(|e| Error::io("remove", &name, e))
+        let removed = self.storage.remove(&name).map_err(|e| Error::io("remove", &name, e));
+        removed.inspect_err(|error| {
+            if error.can_pass() {
+                self.expect_trash();
+                self.discard(id);
+            }
+        })
     }
 }

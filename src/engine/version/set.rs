@@ -155,15 +155,21 @@ pub(crate) struct VersionSet {
     environment: Environment,
     snapshot: Snapshot,
     manifest: Option<JournalWriter>,
-    manifest_id: u64,
+    /// Manifests that may be there, the current one last unless the start of another failed.
+    manifest_ids: Vec<u64>,
     edits: u64,
 }
 
 impl VersionSet {
     /// Starts a new manifest that says `snapshot`, and makes it the current one.
     pub(crate) fn create(environment: Environment, snapshot: Snapshot) -> Result<Self> {
-        let mut set =
-            VersionSet { environment, snapshot, manifest: None, manifest_id: 0, edits: 0 };
+        let mut set = VersionSet {
+            environment,
+            snapshot,
+            manifest: None,
+            manifest_ids: Vec::new(),
+            edits: 0,
+        };
         set.start_manifest(0)?;
         Ok(set)
     }
@@ -180,13 +186,8 @@ impl VersionSet {
         &self.snapshot
     }
 
-    /// The current manifest's number.
-    pub(crate) fn manifest_id(&self) -> u64 {
-        self.manifest_id
-    }
-
-    /// Makes `edit` durable. After an error that is for want of room it is certain that it did not
-    /// happen; after others it may have.
+    /// Makes `edit` durable. After an error that can pass it is certain that it did not happen; after
+    /// others it may have.
     pub(crate) fn commit(&mut self, edit: &VersionEdit) -> Result<()> {
         let mut next = self.snapshot.clone();
         next.apply(edit).map_err(Error::InvalidOption)?;
@@ -239,22 +240,22 @@ impl VersionSet {
     fn start_manifest(&mut self, edit_bytes: usize) -> Result<()> {
         self.manifest = None;
         let id = self.next_file_id();
-        let old = std::mem::replace(&mut self.manifest_id, id);
         self.edits = 0;
         let storage = Arc::clone(&self.environment.storage);
-        let name = filename::manifest(id);
-        let outcome = self.write_manifest(id, edit_bytes);
-        if outcome.is_err() {
+        let written = self.write_manifest(id, edit_bytes).inspect_err(|_| {
             // Of no use, and it holds room that the disk may lack.
-            let _ = storage.remove(&name);
+            let _ = storage.remove(&filename::manifest(id));
+        });
+        if written.is_ok() {
+            self.manifest_ids.push(id);
         }
-        outcome.and_then(|()| set_current(storage.as_ref(), id)).inspect_err(|_| {
+        // An error here leaves open which one is in force: all stay until one certainly is.
+        written.and_then(|()| set_current(storage.as_ref(), id)).inspect_err(|_| {
             self.manifest = None;
         })?;
-        if old != 0 {
-            // Left behind on failure, it is removed at the next open.
-            let _ = storage.remove(&filename::manifest(old));
-        }
+        // What cannot be removed now is tried again with the next, or removed at the next open.
+        let is_left = |old: u64| storage.remove(&filename::manifest(old)).is_err();
+        self.manifest_ids.retain(|old| *old == id || is_left(*old));
         Ok(())
     }
 
@@ -298,7 +299,7 @@ fn manifest_bytes(first: usize, next: usize) -> usize {
 
 /// Makes `CURRENT` name the manifest `id`: the moment from which it counts. All names that it
 /// relies on, its own first, are made durable before.
-fn set_current(storage: &dyn Storage, id: u64) -> Result<()> {
+pub(crate) fn set_current(storage: &dyn Storage, id: u64) -> Result<()> {
     let temporary = filename::temporary(CURRENT);
     match storage.remove(&temporary) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
