@@ -15,7 +15,8 @@
 //! Nothing is overwritten or deleted. What is kept of a table goes to a new one, what is kept of the
 //! log as well; every file that is replaced gets a name in another directory first. Then a new
 //! manifest is written and `CURRENT` changed to it: a crash before that leaves the old state, a crash
-//! behind it the new one, and either can be repaired again.
+//! behind it the new one, and either can be repaired again. A lost `CURRENT` is put back before all
+//! else, as long as it is certain what it said: half a repair's files would make that doubtful.
 
 mod rewrite;
 #[cfg(test)]
@@ -146,6 +147,8 @@ struct Plan {
     /// Tables that are written anew, or left out if nothing of them is kept.
     rewritten: Vec<u64>,
     log_cut: Option<Error>,
+    /// Whether `CURRENT` is damaged or missing.
+    lacks_current: bool,
 }
 
 impl Plan {
@@ -163,10 +166,14 @@ impl Plan {
         let mut losses = Vec::new();
         let mut damaged = Vec::new();
         let mut log_cut = None;
+        let mut lacks_current = false;
         for finding in &report.findings {
             refuse_unprovable(finding)?;
             match filename::parse(finding.file()) {
-                Some(FileKind::Current) => trust_only_manifest(report, snapshot, directory)?,
+                Some(FileKind::Current) => {
+                    trust_only_manifest(report, snapshot, directory)?;
+                    lacks_current = true;
+                }
                 Some(FileKind::Table(id)) => {
                     damaged.push(id);
                     losses.extend(loss_of(finding, rank_of(&ranks, id)));
@@ -189,7 +196,7 @@ impl Plan {
             .filter(|(rank, meta)| is_touched(*rank, meta))
             .map(|(_, meta)| meta.id)
             .collect();
-        Ok(Plan { loaded, losses, rewritten, log_cut })
+        Ok(Plan { loaded, losses, rewritten, log_cut, lacks_current })
     }
 
     /// The files that will be replaced and are there.

@@ -8,7 +8,7 @@ use crate::engine::background::start_log;
 use crate::engine::check::KeySpan;
 use crate::engine::compaction::job::{Cuts, Target, write_tables};
 use crate::engine::error::{Error, Result};
-use crate::engine::filename::{self, FileKind};
+use crate::engine::filename::{self, CURRENT, FileKind};
 use crate::engine::iter::{Entry, EntryIter};
 use crate::engine::options::{Environment, Options};
 use crate::engine::ranges::RangeDeletes;
@@ -19,7 +19,7 @@ use crate::engine::storage::{Storage, copy, link_or_copy};
 use crate::engine::sync::lock;
 use crate::engine::table::check::{Fault, Faults, Loss, TableCheck};
 use crate::engine::table::{BlockCache, Compression, TableMeta, Tables};
-use crate::engine::version::set::Snapshot;
+use crate::engine::version::set::{self, Snapshot};
 
 /// Tables that are open at once: what is read and what is written.
 const OPEN_TABLES: usize = 2;
@@ -33,7 +33,12 @@ pub(super) fn perform(
     aside: &Path,
 ) -> Result<u64> {
     let storage = &environment.storage;
-    let replaced = plan.replaced(directory);
+    let mut replaced = plan.replaced(directory);
+    if plan.lacks_current {
+        let damaged: Vec<String> = replaced.extract_if(.., |name| name == CURRENT).collect();
+        set_aside(storage.as_ref(), &damaged, aside)?;
+        set::set_current(storage.as_ref(), plan.loaded.id)?;
+    }
     let first_id = plan.loaded.snapshot.next_file_id.max(directory.free_id());
     let prepared = prepare(plan, environment, directory, first_id)
         .and_then(|prepared| set_aside(storage.as_ref(), &replaced, aside).map(|()| prepared))
@@ -185,7 +190,7 @@ fn set_aside(storage: &dyn Storage, names: &[String], aside: &Path) -> Result<()
 /// orphan, which the next open removes.
 fn remove_replaced(storage: &dyn Storage, replaced: &[String], directory: &Directory) {
     let log = directory.segments.iter().map(|id| filename::wal(*id));
-    let names = replaced.iter().filter(|name| *name != filename::CURRENT).cloned();
+    let names = replaced.iter().filter(|name| *name != CURRENT).cloned();
     for name in names.chain(log) {
         let _ = storage.remove(&name);
     }

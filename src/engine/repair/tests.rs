@@ -183,6 +183,17 @@ fn a_crash_at_any_call_leaves_the_old_state_or_the_new_one() {
     for table in [&tables[0], &tables[tables.len() - 1]] {
         sample.flip_bit(table, 700, 1).unwrap();
     }
+    let damaged = sample.kill();
+    damaged.flip_bit(CURRENT, 3, 0).unwrap();
+    let missing = sample.kill();
+    missing.remove(CURRENT).unwrap();
+    for sample in [sample, damaged, missing] {
+        crash_repairs(&sample, &states);
+    }
+}
+
+/// Repairs with a crash at each call, and repairs what is left.
+fn crash_repairs(sample: &SimStorage, states: &[State]) {
     for call in 1.. {
         let storage = sample.power_cut(Survival::Everything);
         storage.crash_at(call);
@@ -201,7 +212,7 @@ fn a_crash_at_any_call_leaves_the_old_state_or_the_new_one() {
                 }
                 other => panic!("{what}: {other:?}"),
             };
-            assert_right(&observe(&left), &states, &told, &what);
+            assert_right(&observe(&left), states, &told, &what);
         }
         if !was_down {
             assert_eq!(first.unwrap().outcome, RepairOutcome::Done);
