@@ -163,7 +163,7 @@ fn copy_files(
 /// Whether a file is what it was.
 fn verify(storage: &dyn Storage, name: &str, sum: Sum, meter: &mut Meter<'_>) -> Result<()> {
     let differs = |what: &str| Error::corrupt(name, 0, what);
-    let file = storage.open_to_read(name).map_err(|e| match e.kind() {
+    let file = storage.open_to_verify(name).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => differs("it is missing"),
         _ => Error::io("open", name, e),
     })?;

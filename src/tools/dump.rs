@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::lines::{DumpReader, DumpWriter, Record};
 use super::words::explain;
-use super::{Outcome, Told, environment, progress, say};
+use super::{Outcome, Told, environment, progress, say, sync_name};
 use crate::engine::{Engine, Ingest, Offline, Options};
 
 /// Records between two drawings of the bar, at least.
@@ -37,7 +37,9 @@ pub(super) fn dump(dir: &Path, output: Option<&Path>, out: &mut dyn Write) -> To
     }
     drop(writer.finish().map_err(unwritable)?);
     bar.finish_and_clear();
-    file.map_or(Ok(()), |file| file.sync_all()).map_err(unwritable)?;
+    if let (Some(file), Some(path)) = (file, output) {
+        file.sync_all().and_then(|()| sync_name(path)).map_err(unwritable)?;
+    }
     Ok(Outcome::Good)
 }
 
@@ -56,25 +58,25 @@ pub(super) fn load(dir: &Path, input: Option<&Path>, out: &mut dyn Write) -> Tol
         Some(file) => Box::new(BufReader::with_capacity(1 << 20, file)),
         None => Box::new(io::stdin().lock()),
     };
+    let refused = |what: String| format!("cannot load {name}: {what}; nothing was loaded");
+    // Before a database is created that nobody wants.
+    let mut reader = DumpReader::open(source).map_err(refused)?;
     let world = environment(dir).map_err(failed)?;
     let (engine, _) = Engine::open(world, Options::default()).map_err(failed)?;
     let mut ingest = engine.ingest();
-    let mut reader = DumpReader::new(source);
     let now_ms = engine.now_ms();
     let mut expired = 0_u64;
-    let refused = |what: String| format!("cannot load {name}: {what}; nothing was loaded");
     while let Some(record) = reader.next().map_err(refused)? {
-        if record.expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms) {
-            expired += 1;
-        } else {
-            add(&mut ingest, &record).map_err(|what| refused(reader.bad(&what)))?;
-        }
+        // What has expired is loaded as well: an older value under it must not come back.
+        expired += u64::from(record.expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms));
+        add(&mut ingest, &record).map_err(|what| refused(reader.bad(&what)))?;
         bar.inc(reader.line_bytes());
     }
-    let loaded = ingest.progress().entries;
-    ingest.finish().and_then(|()| engine.close()).map_err(failed)?;
+    let loaded = ingest.progress().entries - expired;
+    ingest.finish().map_err(failed)?;
     bar.finish_and_clear();
     say(out, format_args!("loaded {loaded} records; {expired} more had expired"))?;
+    engine.close().map_err(|error| explain("close", dir, &error))?;
     Ok(Outcome::Good)
 }
 

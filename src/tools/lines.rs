@@ -92,20 +92,19 @@ pub(super) struct DumpReader<R> {
 }
 
 impl<R: BufRead> DumpReader<R> {
-    /// Reads from `input`.
-    pub(super) fn new(input: R) -> Self {
-        DumpReader { input, line: Vec::new(), number: 0, count: 0, checksum: 0 }
+    /// Reads from `input`, of which the first line says that it is a dump.
+    pub(super) fn open(input: R) -> Result<Self, String> {
+        let mut reader = DumpReader { input, line: Vec::new(), number: 0, count: 0, checksum: 0 };
+        reader.read_line()?;
+        if reader.line != HEADER.as_bytes() {
+            return Err(reader.bad(&format!("a dump begins with \"{HEADER}\"")));
+        }
+        reader.take_line();
+        Ok(reader)
     }
 
     /// The next record; an error names the line.
     pub(super) fn next(&mut self) -> Result<Option<Record>, String> {
-        if self.number == 0 {
-            self.read_line()?;
-            if self.line != HEADER.as_bytes() {
-                return Err(self.bad(&format!("a dump begins with \"{HEADER}\"")));
-            }
-            self.take_line();
-        }
         self.read_line()?;
         if let Some(end) = self.line.strip_prefix(b"end ")
             && !self.line.contains(&b'\t')
@@ -232,7 +231,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> Result<Vec<Record>, String> {
-        let mut reader = DumpReader::new(bytes);
+        let mut reader = DumpReader::open(bytes)?;
         let mut records = Vec::new();
         while let Some(record) = reader.next()? {
             records.push(record);

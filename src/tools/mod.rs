@@ -13,6 +13,7 @@ mod progress;
 mod recover;
 mod words;
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -128,6 +129,12 @@ fn storage(dir: &Path) -> Result<Arc<dyn Storage>> {
 /// The real world with a data directory.
 fn environment(dir: &Path) -> Result<Environment> {
     Environment::disk(dir)
+}
+
+/// Makes the name of a new file or directory durable.
+fn sync_name(path: &Path) -> io::Result<()> {
+    let absolute = std::path::absolute(path)?;
+    absolute.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }
 
 /// Writes a line of the result. One that nobody can read is a failure: a report cut off would look

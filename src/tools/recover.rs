@@ -1,12 +1,16 @@
 //! `chronos recover`: repairs a damaged database, and tells what was given up.
 
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::check::describe;
 use super::words::{Span, explain};
-use super::{Outcome, Told, environment, progress, say};
+use super::{Outcome, Told, environment, progress, say, sync_name, unwritable};
 use crate::engine::{self, Engine, Options, Repair, RepairOutcome};
+
+/// The file that says what was given up, beside the files that were set aside.
+const REPORT: &str = "report.txt";
 
 /// Repairs the database in `dir`, or says what that would come to.
 pub(super) fn run(dir: &Path, is_dry: bool, out: &mut dyn Write) -> Told<Outcome> {
@@ -21,7 +25,9 @@ pub(super) fn run(dir: &Path, is_dry: bool, out: &mut dyn Write) -> Told<Outcome
     bar.finish_and_clear();
     let plan = planned.map_err(failed)?;
     // Before anything is done: whatever ends it, what was given up has been told.
-    print(&plan, is_dry, &aside, out)?;
+    let mut report = Vec::new();
+    print(&plan, is_dry, &aside, &mut report)?;
+    out.write_all(&report).and_then(|()| out.flush()).map_err(|e| unwritable(&e))?;
     match plan.outcome {
         RepairOutcome::NothingToDo => return Ok(Outcome::Good),
         RepairOutcome::Refused(_) => return Ok(Outcome::Bad),
@@ -31,6 +37,8 @@ pub(super) fn run(dir: &Path, is_dry: bool, out: &mut dyn Write) -> Told<Outcome
         say(out, "nothing was changed; without --dry-run it is done")?;
         return Ok(Outcome::Good);
     }
+    keep(&report, &aside)
+        .map_err(|error| format!("cannot use {}: {error}; nothing was changed", aside.display()))?;
     let repair = engine::repair(&environment, &aside, false, &mut |_| ()).map_err(failed)?;
     let unopened = |error| format!("repaired, but {}", explain("open", dir, &error));
     let (engine, _) = Engine::open(environment, Options::default()).map_err(unopened)?;
@@ -44,6 +52,17 @@ pub(super) fn run(dir: &Path, is_dry: bool, out: &mut dyn Write) -> Told<Outcome
         ),
     )?;
     Ok(Outcome::Good)
+}
+
+/// Writes the report, durably, to where the damaged files go.
+fn keep(report: &[u8], aside: &Path) -> io::Result<()> {
+    fs::create_dir(aside)?;
+    sync_name(aside)?;
+    let path = aside.join(REPORT);
+    let mut file = File::create_new(&path)?;
+    file.write_all(report)?;
+    file.sync_all()?;
+    sync_name(&path)
 }
 
 /// The first directory `aside-N` that is not there.

@@ -71,12 +71,14 @@ fn a_directory_with_a_server_is_left_to_it() {
     let dir = tempfile::tempdir().unwrap();
     let program = Program::start(dir.path());
     let data = text(dir.path());
-    let target = dir.path().join("target");
+    let outside = tempfile::tempdir().unwrap();
+    let (target, dump) = (dir.path().join("target"), outside.path().join("dump"));
+    fs::write(&dump, "chronos-dump 1\nend 0 crc32c=").unwrap();
     for arguments in [
         &["check", data][..],
         &["recover", data],
         &["dump", data],
-        &["load", data],
+        &["load", data, "--input", text(&dump)],
         &["backup", data, text(&target)],
     ] {
         let said = ends(2, arguments);
@@ -105,6 +107,8 @@ fn recover_keeps_the_rest_and_says_what_it_gave_up() {
     assert!(said.contains("given up: keys from \"\\x00key000\""), "{said}");
     assert!(said.contains("recovered: the database is whole"), "{said}");
     assert_eq!(fs::read(data.join("aside-1").join(name)).unwrap(), damaged);
+    let report = fs::read_to_string(data.join("aside-1/report.txt")).unwrap();
+    assert!(said.starts_with(&report) && report.contains("given up: keys from"), "{report}");
     ends(0, &["check", text(&data)]);
     let program = Program::start(&data);
     let mut client = program.connect();
@@ -124,6 +128,29 @@ fn recover_refuses_what_it_cannot_prove() {
     let said = ends(1, &["recover", text(&data)]);
     assert!(said.contains("refused") && said.contains("restore a backup"), "{said}");
     assert_unchanged(&before, &contents(&data));
+}
+
+#[test]
+fn what_is_no_dump_creates_no_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let (other, file) = (dir.path().join("other"), dir.path().join("no dump"));
+    fs::write(&file, b"SET key value\n").unwrap();
+    let said = ends(2, &["load", text(&other), "--input", text(&file)]);
+    assert!(said.contains("line 1: a dump begins with") && !other.exists(), "{said}");
+}
+
+#[test]
+fn a_record_that_has_expired_hides_what_was_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, file) = (dir.path().join("data"), dir.path().join("dump"));
+    sample(&data);
+    let records = "chronos-dump 1\n\\x00key007\t\\x00old\t1\n";
+    let end = format!("end 1 crc32c={:08x}\n", crc32c::crc32c(records.as_bytes()));
+    fs::write(&file, format!("{records}{end}")).unwrap();
+    let said = ends(0, &["load", text(&data), "--input", text(&file)]);
+    assert!(said.contains("loaded 0 records; 1 more had expired"), "{said}");
+    let dump = String::from_utf8(tool(&["dump", text(&data)]).stdout).unwrap();
+    assert!(dump.contains("key006") && !dump.contains("key007") && dump.contains("key008"));
 }
 
 #[test]

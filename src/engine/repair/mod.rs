@@ -79,7 +79,7 @@ pub struct Repair {
 }
 
 /// Repairs the database in the environment's storage, which no other process may have open. Files
-/// that are replaced keep a name in the directory `aside`, which must be empty or not there. With
+/// that are replaced keep a name in the directory `aside`, which must have none of their names or not be there. With
 /// `is_dry` nothing is changed.
 ///
 /// # Errors

@@ -45,6 +45,12 @@ pub trait Storage: Send + Sync + 'static {
         self.open(name)
     }
 
+    /// The same, but what is read comes from the device and not from memory, as far as the system
+    /// can be had to do so: for a file that was synced.
+    fn open_to_verify(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.open_to_read(name)
+    }
+
     /// Creates a file that must not exist, for writing and reading. Durable as a name only after
     /// [`Storage::sync_dir`].
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;

@@ -35,6 +35,10 @@ impl Storage for ReadOnly {
         self.0.open_to_read(name)
     }
 
+    fn open_to_verify(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.0.open_to_verify(name)
+    }
+
     fn create(&self, _name: &str) -> io::Result<Arc<dyn File>> {
         refused()
     }

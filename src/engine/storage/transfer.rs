@@ -17,11 +17,16 @@ pub(crate) fn link_or_copy(
     path: &Path,
 ) -> io::Result<()> {
     match from.link(name, path) {
-        Err(e) if matches!(e.kind(), ErrorKind::CrossesDevices | ErrorKind::Unsupported) => {
-            copy(from, name, to, &mut |_| ())
-        }
+        Err(e) if is_refusal(e.kind()) => copy(from, name, to, &mut |_| ()),
         linked => linked,
     }
+}
+
+/// Whether a link is impossible where a copy may not be. File systems without links say that they do
+/// not permit them.
+fn is_refusal(kind: ErrorKind) -> bool {
+    use ErrorKind::{CrossesDevices, PermissionDenied, TooManyLinks, Unsupported};
+    matches!(kind, CrossesDevices | Unsupported | PermissionDenied | TooManyLinks)
 }
 
 /// Copies a file to another directory, which must not have it, and syncs it; each piece is shown to
