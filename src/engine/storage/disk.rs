@@ -73,7 +73,9 @@ impl Storage for DiskStorage {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
-            if entry.file_type()?.is_file()
+            let kind = entry.file_type()?;
+            // An operator may have moved a file elsewhere and left a link.
+            if (kind.is_file() || kind.is_symlink() && entry.path().is_file())
                 && let Ok(name) = entry.file_name().into_string()
             {
                 names.push(name);
@@ -115,7 +117,11 @@ impl Storage for DiskStorage {
         let file = OsFile::open(&path)?;
         // A killed process's writes may sit in the page cache only. A direct read would have them
         // written back first, but without a device flush: what is read here must stay readable.
-        file.sync_all()?;
+        match file.sync_all() {
+            // A file system that is never written to, as that of a disc, has nothing to sync.
+            Err(e) if e.kind() == ErrorKind::InvalidInput => {}
+            result => result?,
+        }
         let len = memory_len(file.metadata()?.len())?.min(bytes);
         let direct = OpenOptions::new()
             .read(true)
@@ -274,6 +280,9 @@ fn memory_len(len: u64) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     fn storage() -> (tempfile::TempDir, DiskStorage) {
@@ -307,13 +316,32 @@ mod tests {
 
     #[test]
     fn directories_and_odd_names_are_not_listed() {
-        use std::os::unix::ffi::OsStrExt;
         let (dir, storage) = storage();
         fs::create_dir(dir.path().join("folder")).unwrap();
         let odd = std::ffi::OsStr::from_bytes(b"odd\xff");
         fs::write(dir.path().join(odd), b"x").unwrap();
         storage.create("file").unwrap();
+        symlink(dir.path().join("folder"), dir.path().join("folder2")).unwrap();
+        symlink(dir.path().join("nothing"), dir.path().join("dangling")).unwrap();
         assert_eq!(storage.list().unwrap(), ["file"]);
+    }
+
+    #[test]
+    fn a_link_to_a_file_stands_for_it() {
+        let (dir, storage) = storage();
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::write(elsewhere.path().join("moved"), b"bytes").unwrap();
+        symlink(elsewhere.path().join("moved"), dir.path().join("file")).unwrap();
+        assert_eq!(storage.list().unwrap(), ["file"]);
+        assert_eq!(storage.read_from_device("file").unwrap(), b"bytes");
+    }
+
+    #[test]
+    fn a_file_system_without_syncs_is_read() {
+        let storage = DiskStorage::new(Path::new("/proc/self")).unwrap();
+        assert!(OsFile::open("/proc/self/maps").unwrap().sync_all().is_err());
+        // It says that its files are empty.
+        assert_eq!(storage.read_from_device("maps").unwrap(), b"");
     }
 
     #[test]
