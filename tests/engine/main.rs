@@ -15,6 +15,7 @@ mod fixtures;
 mod frontier;
 mod hooked;
 mod ingestion;
+mod leftovers;
 mod merges;
 mod model;
 mod operations;
