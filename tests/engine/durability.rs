@@ -13,7 +13,8 @@ use chronos::engine::{
 };
 
 use crate::support::{
-    Got, PATIENCE, Random, State, Write, apply, in_time, open, random_write, tiny, world,
+    Got, PATIENCE, Random, State, UNSYNCED, Write, apply, in_time, key, open, random_write, tiny,
+    world,
 };
 
 const KEYS: u64 = 40;
@@ -270,4 +271,63 @@ fn an_unsynced_write_is_synced_by_itself() {
     drop(engine);
     let engine = open(storage.power_cut(Survival::Nothing), 2).unwrap();
     assert_eq!(engine.got(b"key"), Some(b"new".to_vec()));
+}
+
+/// Nobody waits for what nobody asked to be synced, and it is synced within a second all the same.
+#[test]
+fn unsynced_writes_are_synced_once_a_second_and_shown_at_once() {
+    let storage = SimStorage::new(1);
+    let options =
+        Options { memory_bytes: 8 << 20, wal_segment_bytes: 16 << 20, ..tiny(Scheduling::Manual) };
+    let (engine, _) = Engine::open(world(storage.clone(), 1), options).unwrap();
+    engine.put(b"first", b"synced").unwrap();
+    let calls = storage.call_count();
+    engine.put_with(&key(0), b"value", UNSYNCED).unwrap();
+    assert_eq!(engine.got(&key(0)), Some(b"value".to_vec()));
+    assert_eq!(storage.call_count(), calls, "it is shown before it is in the log");
+    assert!(engine.commit_in_place());
+    assert_eq!(storage.call_count(), calls + 1, "one write and no sync");
+    // The clock of this world goes on by a millisecond with each look.
+    for number in 1..1_100 {
+        engine.put_with(&key(number), b"value", UNSYNCED).unwrap();
+        engine.commit_in_place();
+    }
+    let syncs = storage.call_count() - calls - 1_100;
+    assert!((1..50).contains(&syncs), "{syncs}");
+    let engine = open(storage.power_cut(Survival::Nothing), 2).unwrap();
+    assert_eq!(engine.got(&key(0)), Some(b"value".to_vec()));
+}
+
+/// A batch that needs more than one memtable is all there after a power cut, or not at all.
+#[test]
+fn a_batch_over_two_memtables_survives_as_a_whole_or_not_at_all() {
+    let mut outcomes = [0, 0];
+    for call in 1.. {
+        let storage = SimStorage::new(1);
+        let options = Options {
+            memory_bytes: 8 << 20,
+            wal_segment_bytes: 256 << 10,
+            ..tiny(Scheduling::Manual)
+        };
+        let (engine, _) = Engine::open(world(storage.clone(), 1), options).unwrap();
+        engine.put(b"before", b"").unwrap();
+        let mut batch = Batch::new();
+        batch.put(b"first", b"");
+        for number in 0..1_500 {
+            batch.delete_range(key(number)..key(number + 1));
+        }
+        batch.put(b"last", b"");
+        engine.write(&batch, UNSYNCED).unwrap();
+        storage.crash_at(storage.call_count() + call);
+        let is_done = engine.compact().is_ok();
+        drop(engine);
+        let engine = open(storage.power_cut(Survival::Nothing), 2).unwrap();
+        let there = [b"first".as_slice(), b"last"].map(|key| engine.got(key).is_some());
+        assert_eq!(there[0], there[1], "call {call}");
+        outcomes[usize::from(there[0])] += 1;
+        if is_done {
+            break;
+        }
+    }
+    assert!(outcomes.iter().all(|count| *count > 0), "{outcomes:?}");
 }

@@ -332,3 +332,22 @@ fn work_that_lacked_descriptors_is_done_once_there_are_some() {
     assert!(matches!(engine.health(), Health::Ok));
     engine.close().unwrap();
 }
+
+/// A lookup that finds no descriptor has not found damage: nothing is given up for it.
+#[test]
+fn a_lack_of_descriptors_is_no_damage() {
+    let hooked = Hooked::new(SimStorage::new(1));
+    let options = Options { max_open_tables: 1, ..tiny(Scheduling::Manual) };
+    let (engine, _) = Engine::open(world(hooked.clone(), 1), options).unwrap();
+    for number in 0..200 {
+        engine.put(&key(number), &[7; 400]).unwrap();
+    }
+    engine.compact().unwrap();
+    without_descriptors(&hooked);
+    let refused = (0..200).filter(|number| engine.get(&key(*number)).is_err()).count();
+    assert!(refused > 0, "nothing had to be opened");
+    assert!(engine.scan(..).any(|entry| entry.is_err()));
+    assert!(matches!(engine.health(), Health::Ok), "{:?}", engine.health());
+    hooked.clear();
+    assert!((0..200).all(|number| engine.got(&key(number)).is_some()));
+}

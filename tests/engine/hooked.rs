@@ -1,5 +1,6 @@
-//! A simulated storage whose calls can be refused one by one, by what they do and to which file:
-//! for errors that depend on the name, as too many open files or a directory on another device do.
+//! A simulated storage that asks a hook before its calls, by what they do and to which file: for what
+//! depends on the name and what no plan of faults can tell. The hook may refuse the call, hold its
+//! thread, kill it, or change what lies on the device.
 
 use std::io;
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use chronos::engine::storage::sim::SimStorage;
 use chronos::engine::storage::{File, Storage};
 
-/// A call that a hook may refuse.
+/// A call that a hook is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call {
     Lock,
@@ -16,11 +17,13 @@ pub(crate) enum Call {
     Open,
     Create,
     Link,
+    Write,
+    Sync,
 }
 
-type Hook = Box<dyn Fn(Call, &str) -> io::Result<()> + Send + Sync>;
+type Hook = Arc<dyn Fn(Call, &str) -> io::Result<()> + Send + Sync>;
 
-/// See the module. Clones, and the directories beside it, share the hook.
+/// See the module. Clones, the directories beside it and all open files share the hook.
 #[derive(Clone)]
 pub(crate) struct Hooked {
     pub(crate) storage: SimStorage,
@@ -34,7 +37,7 @@ impl Hooked {
 
     /// Asks `hook` before each call from here on, in place of the one before.
     pub(crate) fn set(&self, hook: impl Fn(Call, &str) -> io::Result<()> + Send + Sync + 'static) {
-        *self.hook.lock().unwrap() = Some(Box::new(hook));
+        *self.hook.lock().unwrap() = Some(Arc::new(hook));
     }
 
     pub(crate) fn clear(&self) {
@@ -42,7 +45,13 @@ impl Hooked {
     }
 
     fn ask(&self, call: Call, name: &str) -> io::Result<()> {
-        self.hook.lock().unwrap().as_ref().map_or(Ok(()), |hook| hook(call, name))
+        // Not under the lock: a hook may stay for long, or panic.
+        let hook = self.hook.lock().unwrap().clone();
+        hook.map_or(Ok(()), |hook| hook(call, name))
+    }
+
+    fn wrap(&self, name: &str, file: Arc<dyn File>) -> Arc<dyn File> {
+        Arc::new(HookedFile { file, name: name.to_owned(), hooked: self.clone() })
     }
 }
 
@@ -59,12 +68,12 @@ impl Storage for Hooked {
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
         self.ask(Call::Open, name)?;
-        self.storage.open(name)
+        Ok(self.wrap(name, self.storage.open(name)?))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         self.ask(Call::Create, name)?;
-        self.storage.create(name)
+        Ok(self.wrap(name, self.storage.create(name)?))
     }
 
     fn read_from_device(&self, name: &str) -> io::Result<Vec<u8>> {
@@ -94,5 +103,36 @@ impl Storage for Hooked {
     fn link(&self, name: &str, path: &Path) -> io::Result<()> {
         self.ask(Call::Link, name)?;
         self.storage.link(name, path)
+    }
+}
+
+/// An open file, with the name under which it was opened.
+struct HookedFile {
+    file: Arc<dyn File>,
+    name: String,
+    hooked: Hooked,
+}
+
+impl File for HookedFile {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buf, offset)
+    }
+
+    fn try_read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.try_read_exact_at(buf, offset)
+    }
+
+    fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.hooked.ask(Call::Write, &self.name)?;
+        self.file.write_all_at(buf, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.hooked.ask(Call::Sync, &self.name)?;
+        self.file.sync()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
     }
 }

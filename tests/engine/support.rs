@@ -8,12 +8,16 @@ use std::time::Duration;
 use chronos::engine::storage::Storage;
 use chronos::engine::{
     Clock, Compression, Durability, Engine, Environment, Options, Result, Scheduling,
+    WriteDurability, WriteOptions,
 };
 
 pub(crate) use chronos::engine::storage::sim::Random;
 
 /// How long a call may take that should return soon, on the busiest machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Of a write that nobody waits for.
+pub(crate) const UNSYNCED: WriteOptions = WriteOptions { durability: WriteDurability::Unsynced };
 
 /// Sizes so small that a short run flushes, changes segments and merges.
 pub(crate) fn tiny(scheduling: Scheduling) -> Options {

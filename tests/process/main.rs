@@ -11,6 +11,7 @@
 #[allow(dead_code, reason = "shared; another binary uses the rest")]
 mod client;
 mod directory;
+mod dumps;
 mod program;
 mod records;
 mod redis;

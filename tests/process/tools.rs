@@ -7,7 +7,8 @@ use std::process::{Command, Output, Stdio};
 use crate::directory::{assert_unchanged, contents, copy, files};
 use crate::program::Program;
 
-fn tool(arguments: &[&str]) -> Output {
+/// Runs a tool to its end.
+pub(crate) fn tool(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chronos"));
     command.args(arguments).stdin(Stdio::null()).output().unwrap()
 }
@@ -15,7 +16,7 @@ fn tool(arguments: &[&str]) -> Output {
 /// Runs a tool that must end with `code`; returns what it said on stdout, or on stderr if that is
 /// nothing.
 #[track_caller]
-fn ends(code: i32, arguments: &[&str]) -> String {
+pub(crate) fn ends(code: i32, arguments: &[&str]) -> String {
     let output = tool(arguments);
     let (stdout, stderr) = (output.stdout, output.stderr);
     let said = if stdout.is_empty() { stderr } else { stdout };
@@ -24,7 +25,7 @@ fn ends(code: i32, arguments: &[&str]) -> String {
     said
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 

@@ -24,7 +24,7 @@ fn bulk(text: &str) -> String {
 impl Client {
     /// Sends a RESP request and expects these bytes, with CR LF behind them.
     #[track_caller]
-    fn say(&mut self, line: &str, reply: &str) {
+    pub(super) fn say(&mut self, line: &str, reply: &str) {
         self.send(request(line));
         self.expect(format!("{reply}\r\n"));
     }
@@ -58,7 +58,8 @@ fn start() -> (Harness, Client) {
     (harness, client)
 }
 
-fn connect(harness: &Harness) -> Client {
+/// A client that has spoken RESP, and was answered.
+pub(super) fn connect(harness: &Harness) -> Client {
     let mut client = harness.connect_silently();
     client.say("PING", "+PONG");
     client

@@ -1,6 +1,9 @@
 //! No reply leaves before the sync that covers what it shows.
 
-use super::harness::{Client, Harness, PATIENCE};
+use chronos::engine::storage::sim::SimStorage;
+
+use super::admin::{connect, request};
+use super::harness::{Client, Harness, PATIENCE, settings};
 
 /// A server with three clients (one alone would be synced in place) and `k` durably `old`.
 fn start() -> (Harness, Client, Client, Client) {
@@ -99,5 +102,51 @@ fn a_client_that_writes_again_while_its_reply_waits_loses_nothing() {
     for n in 0..1000 {
         a.expect(format!("OK\n{n}\n"));
     }
+    harness.stop();
+}
+
+#[test]
+fn what_is_in_an_exchanged_database_is_shown_once_the_exchange_is_durable() {
+    let harness = Harness::start();
+    let [mut a, mut b, mut c, mut d] = [(); 4].map(|()| connect(&harness));
+    a.say("SET k zero", "+OK");
+    a.say("SELECT 1", "+OK");
+    a.say("SET k one", "+OK");
+    a.say("SET here 1", "+OK");
+    harness.storage.hold_syncs(true);
+    a.send(request("SWAPDB 0 1"));
+    assert!(harness.storage.wait_for_syncs(1, PATIENCE), "the exchange is synced");
+    b.send(request("GET k"));
+    b.expect_silence();
+    c.send(request("STRLEN none"));
+    c.expect_silence();
+    d.send(request("MGET k here"));
+    d.expect_silence();
+    harness.storage.hold_syncs(false);
+    b.expect("$3\r\none\r\n");
+    c.expect(":0\r\n");
+    d.expect("*2\r\n$3\r\none\r\n$1\r\n1\r\n");
+    harness.stop();
+}
+
+#[test]
+fn what_is_cold_in_an_exchanged_database_waits_for_the_exchange_too() {
+    let harness = Harness::start();
+    let mut client = connect(&harness);
+    client.say("SELECT 1", "+OK");
+    client.say("SET k one", "+OK");
+    client.say("COMPACT", "+OK_COMPACTED");
+    let storage: SimStorage = harness.storage.clone();
+    harness.stop();
+    storage.set_cold(true);
+    let harness = Harness::start_with(storage, settings());
+    let [mut a, mut b, _c] = [(); 3].map(|()| connect(&harness));
+    harness.storage.hold_syncs(true);
+    a.send(request("SWAPDB 0 1"));
+    assert!(harness.storage.wait_for_syncs(1, PATIENCE), "the exchange is synced");
+    b.send(request("GET k"));
+    b.expect_silence();
+    harness.storage.hold_syncs(false);
+    b.expect("$3\r\none\r\n");
     harness.stop();
 }

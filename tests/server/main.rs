@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod bounds;
 #[path = "../support/client.rs"]
 #[allow(dead_code, reason = "shared; another binary uses the rest")]
 mod client;
@@ -17,6 +18,7 @@ mod frontier;
 mod harness;
 mod keys;
 mod reactor;
-mod review;
+mod resp;
 mod scripts;
 mod transactions;
+mod walks;

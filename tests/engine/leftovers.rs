@@ -1,0 +1,111 @@
+//! What an open removes. The process before may have ended between the renaming of `CURRENT` and the
+//! sync of the directory: until that is made up for, a power cut may bring the old manifest back, and
+//! neither it nor a table that only it names may have been removed.
+
+use std::sync::{Arc, Mutex};
+
+use chronos::engine::storage::sim::{Bounds, FaultKind, Moment, SimStorage, Times};
+
+use crate::support::{Random, State, key, observe, open};
+
+const KEYS: u64 = 8;
+
+/// What is looked at of all that a power cut may leave.
+const BOUNDS: Bounds = Bounds { exhaustive: 128, samples: 32 };
+
+/// The moments after the calls on `storage` from here on that `is_wanted`.
+fn follow(storage: &SimStorage, is_wanted: fn(&str) -> bool) -> Arc<Mutex<Vec<Moment>>> {
+    let moments = Arc::<Mutex<Vec<Moment>>>::default();
+    let noted = Arc::clone(&moments);
+    storage.watch(move |moment| {
+        if is_wanted(moment.call()) {
+            noted.lock().unwrap().push(moment);
+        }
+    });
+    moments
+}
+
+fn replaces_current(call: &str) -> bool {
+    call == "rename CURRENT.tmp to CURRENT"
+}
+
+/// What was removed of the kinds of files that `CURRENT` decides on.
+#[derive(Default)]
+struct Removed {
+    manifests: usize,
+    tables: usize,
+}
+
+/// Opens what a killed process left, and cuts the power after each call of that: whatever survives
+/// holds `state`.
+fn cut_an_open_short(storage: &SimStorage, state: &State, removed: &mut Removed) {
+    let moments = follow(storage, |_| true);
+    let engine = open(storage.clone(), 2).unwrap();
+    let moments = std::mem::take(&mut *moments.lock().unwrap());
+    assert!(observe(&engine, KEYS).unwrap() == *state);
+    let mut random = Random(1);
+    for moment in moments {
+        removed.manifests += usize::from(moment.call().starts_with("remove MANIFEST-"));
+        removed.tables += usize::from(
+            moment.call().starts_with("remove ") && moment.call().strip_suffix(".sst").is_some(),
+        );
+        for fate in moment.survivors(BOUNDS, &mut random).fates {
+            let told = || format!("{}: {}", moment.call(), moment.describe(&fate));
+            let engine = open(moment.after(&fate), 3);
+            let engine = engine.unwrap_or_else(|error| panic!("{}: {error}", told()));
+            assert!(observe(&engine, KEYS).unwrap() == *state, "{}", told());
+        }
+    }
+}
+
+/// Some keys, in tables that overlap and in memory.
+fn sample(storage: &SimStorage) -> State {
+    let engine = open(storage.clone(), 1).unwrap();
+    let mut state = State::new();
+    for number in 0..2 * KEYS {
+        let (key, value) = (key(number % KEYS), vec![number as u8; 700]);
+        engine.put(&key, &value).unwrap();
+        state.insert(key, value);
+        if number == KEYS {
+            engine.compact().unwrap();
+        }
+    }
+    state
+}
+
+#[test]
+fn the_manifest_before_stays_until_the_new_one_counts_for_certain() {
+    let storage = SimStorage::new(1);
+    let state = sample(&storage);
+    let storage = storage.kill();
+    let moments = follow(&storage, replaces_current);
+    drop(open(storage, 2).unwrap());
+    let mut removed = Removed::default();
+    for moment in moments.lock().unwrap().iter() {
+        cut_an_open_short(&moment.killed(), &state, &mut removed);
+    }
+    assert!(removed.manifests > 0);
+}
+
+/// An edit that was written, but found no room for its seal, is taken back by a manifest that does not
+/// say it. The old one does: if it came back, it would need the tables of that edit.
+#[test]
+fn tables_of_an_edit_that_was_taken_back_stay_until_that_is_certain() {
+    let mut removed = Removed::default();
+    for call in 1.. {
+        let storage = SimStorage::new(call);
+        let state = sample(&storage);
+        let storage = storage.kill();
+        let engine = open(storage.clone(), 2).unwrap();
+        let moments = follow(&storage, replaces_current);
+        storage.fail_call(storage.call_count() + call, FaultKind::NoSpace, Times::Once);
+        let _ = engine.compact();
+        if storage.fault_count() == 0 {
+            break;
+        }
+        for moment in moments.lock().unwrap().iter() {
+            cut_an_open_short(&moment.killed(), &state, &mut removed);
+        }
+    }
+    assert!(removed.manifests > 0 && removed.tables > 0);
+}
