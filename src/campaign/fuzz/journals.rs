@@ -158,13 +158,14 @@ fn survivors(whole: &[u8], damaged: &[u8], written: &[Written]) -> Outcome {
     Outcome::Groups(data.map(|g| (g.first_seq, g.count, g.payload.clone())).collect())
 }
 
-/// Whether the header of the first of `written` stands behind its place, or that of a later one in it.
+/// Whether the header of one of `written` stands behind the start of the first, and not in its place.
 fn is_displaced(whole: &[u8], damaged: &[u8], written: &[Written]) -> bool {
-    let [lost, later @ ..] = written else { return false };
+    let start = written.first().map_or(damaged.len(), |lost| lost.start);
     let header = |one: &Written| whole.get(one.start..one.start + 72);
     let stands_at = |one: &Written, at: usize| damaged.get(at..at + 72) == header(one);
-    let mut behind = (lost.start + BLOCK..damaged.len()).step_by(BLOCK);
-    behind.any(|at| stands_at(lost, at)) || later.iter().any(|one| stands_at(one, lost.start))
+    (start..damaged.len())
+        .step_by(BLOCK)
+        .any(|at| written.iter().any(|one| at != one.start && stands_at(one, at)))
 }
 
 /// One kind of damage: up to three bits, two bytes, the end, a block that is zero or in the wrong

@@ -197,17 +197,16 @@ pub(super) fn read(
                 {
                     return Err("a synced group is damaged");
                 }
-                if let Some((group, ..)) = displaced_header(bytes, later, at, id)
-                    && group.epoch == epoch
-                    && group.number == next_group
-                {
-                    return Err("the group stands elsewhere");
-                }
-                if let Some((group, ..)) = displaced_header(bytes, at, later, id)
-                    && group.epoch == epoch
-                    && group.number > next_group
-                {
-                    return Err("a later group stands here");
+            }
+            for stands_at in (at..bytes.len()).step_by(BLOCK) {
+                for belongs_at in (BLOCK..bytes.len()).step_by(BLOCK) {
+                    if let Some((group, ..)) = displaced_header(bytes, stands_at, belongs_at, id)
+                        && stands_at != belongs_at
+                        && group.epoch == epoch
+                        && group.number >= next_group
+                    {
+                        return Err("a group stands in the wrong place");
+                    }
                 }
             }
             history.is_torn = looks_begun(bytes, at, epoch, next_group, crc);

@@ -223,6 +223,13 @@ impl GroupHeader {
         Some((header, crc))
     }
 
+    /// The number of the group whose header these bytes say to be, in a file of this epoch; whether
+    /// they are whole is left open.
+    pub(crate) fn claims(bytes: &[u8], epoch: u64) -> Option<u64> {
+        let is_claim = get_u32(bytes, 0)? == GROUP_MAGIC && get_u64(bytes, 8)? == epoch;
+        is_claim.then(|| get_u64(bytes, 16)).flatten()
+    }
+
     /// Whether bytes that are no whole header were yet meant to be this group's. Three fields are
     /// looked at, so that no single damaged one hides a group that had been begun.
     pub(crate) fn looks_begun(bytes: &[u8], epoch: u64, group: u64, previous_crc: u32) -> bool {

@@ -202,16 +202,23 @@ fn tail(
     Ok(if begun { Ending::Torn } else { Ending::Clean })
 }
 
-/// Whether the header of the group that belongs at `at` stands elsewhere, or what stands there is the
-/// header of a later group: then blocks have changed places. No write does that, torn or not.
+/// Whether the header of group `group` or a later one stands at or behind `at`, and not where it belongs:
+/// then blocks have changed places. No write does that, torn or not.
 fn is_displaced(bytes: &[u8], header: &Header, at: u64, group: u64) -> bool {
-    let reads_as = |stands_at: u64, belongs_at: u64| {
-        let read = GroupHeader::decode(bytes.get(stands_at as usize..)?, header.id, belongs_at)?;
-        (read.0.epoch == header.epoch).then_some(read.0.group)
+    let belongs_at = |stands_at: u64, place: u64| {
+        let rest = bytes.get(stands_at as usize..)?;
+        GroupHeader::decode(rest, header.id, place)
     };
-    boundaries(bytes, at + BLOCK_BYTES as u64).any(|later| {
-        reads_as(later, at) == Some(group) || reads_as(at, later).is_some_and(|read| read > group)
-    })
+    boundaries(bytes, at)
+        .filter(|stands_at| {
+            let rest = bytes.get(*stands_at as usize..).unwrap_or_default();
+            GroupHeader::claims(rest, header.epoch).is_some_and(|claimed| claimed >= group)
+        })
+        .filter(|stands_at| belongs_at(*stands_at, *stands_at).is_none())
+        .any(|stands_at| {
+            boundaries(bytes, BLOCK_BYTES as u64)
+                .any(|place| belongs_at(stands_at, place).is_some())
+        })
 }
 
 /// The group at `offset`, if all of it is there and belongs to this use of the file.

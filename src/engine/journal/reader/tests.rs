@@ -156,6 +156,21 @@ fn headers_that_changed_places_are_no_torn_tail() {
 }
 
 #[test]
+fn a_seal_that_changed_places_with_what_it_proves_is_no_torn_tail() {
+    let long = [b'x'; BLOCK];
+    let bytes = journal(&[b"one", &long], true, true);
+    let (second, seal) = (2 * BLOCK, 4 * BLOCK);
+    assert_eq!(read(&bytes).unwrap().1, Ending::Clean);
+    for place in [second, second + BLOCK, seal + BLOCK] {
+        let mut swapped = bytes.clone();
+        swapped[place..place + BLOCK].copy_from_slice(&bytes[seal..seal + BLOCK]);
+        swapped[seal..seal + BLOCK].copy_from_slice(&bytes[place..place + BLOCK]);
+        let lost = if place > seal { seal } else { second };
+        assert_eq!(damaged_at(&swapped), lost as u64, "{place}");
+    }
+}
+
+#[test]
 fn a_group_in_the_wrong_place_is_not_read() {
     let mut bytes = journal(&[b"one", b"two", b"three"], true, false);
     let second = bytes[2 * BLOCK..3 * BLOCK].to_vec();
