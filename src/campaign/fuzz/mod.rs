@@ -182,12 +182,13 @@ impl Part for Fuzz {
 
     fn remarks(&self) -> Option<String> {
         let lacks = |target: &&Target| inputs::kept(target.name).is_empty();
-        remark(TARGETS.iter().filter(lacks).map(|target| target.name).collect())
+        let lacking: Vec<&str> = TARGETS.iter().filter(lacks).map(|target| target.name).collect();
+        remark(&lacking)
     }
 }
 
 /// What to say of targets of which no inputs are kept where this program looks for them.
-fn remark(lacking: Vec<&str>) -> Option<String> {
+fn remark(lacking: &[&str]) -> Option<String> {
     let all = lacking.len() == TARGETS.len();
     let of = if all { "any target".to_owned() } else { lacking.join(", ") };
     let [corpus, _] = inputs::directories("");

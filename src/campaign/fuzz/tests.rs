@@ -52,9 +52,9 @@ fn a_case_judges_its_batch() {
 #[test]
 fn inputs_that_are_missing_are_told() {
     assert_eq!(Fuzz.remarks(), None, "here they are all kept");
-    assert!(remark(vec!["glob", "dump"]).unwrap().starts_with("no inputs of glob, dump are kept"));
-    let all = TARGETS.iter().map(|target| target.name).collect();
-    let told = remark(all).unwrap();
+    assert!(remark(&["glob", "dump"]).unwrap().starts_with("no inputs of glob, dump are kept"));
+    let all: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+    let told = remark(&all).unwrap();
     assert!(told.starts_with("no inputs of any target") && told.contains("tests/fuzz"), "{told}");
 }
 
