@@ -41,8 +41,8 @@ const ERRORS: u64 = 3;
 const PAIR_CASES: u64 = 400;
 const PAIRS: u64 = 8;
 /// How much of what a power cut may leave is looked at: nothing and all of what was not synced, a
-/// write that was torn, one thing by itself.
-const BOUNDS: Bounds = Bounds { exhaustive: 4, samples: 4 };
+/// write that was torn, or one thing without the rest.
+const BOUNDS: Bounds = Bounds { exhaustive: 3, samples: 3 };
 
 /// How calls fail that change something, and those that only look.
 const CHANGES: [FaultKind; 7] = [
