@@ -132,23 +132,40 @@ fn loss(name: &str, seed: u64, what: &str) -> String {
     )
 }
 
+/// Why the process ends amid a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// By a panic or a hang.
+    Loss,
+    /// Somebody interrupts it.
+    Interrupt,
+}
+
+type Undoing = Box<dyn Fn(End) + Send>;
+
 /// What is to be undone outside of this process if it ends amid a case, by number.
-static UNDOINGS: Mutex<BTreeMap<u64, Box<dyn Fn() + Send>>> = Mutex::new(BTreeMap::new());
+static UNDOINGS: Mutex<BTreeMap<u64, Undoing>> = Mutex::new(BTreeMap::new());
 
 /// Keeps something from being undone too late, or after it was undone in order.
+#[derive(Debug)]
 pub(crate) struct Undo(u64);
 
-/// Has `undo` called should the process end by a panic or a hang before what is returned is dropped.
-/// It must not wait.
-pub(crate) fn undo_at_a_loss(undo: impl Fn() + Send + 'static) -> Undo {
+/// Has `undo` called should the process end amid a case before what is returned is dropped. It must
+/// not wait.
+pub(crate) fn undo_at_an_end(undo: impl Fn(End) + Send + 'static) -> Undo {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     undoings().insert(number, Box::new(undo));
     Undo(number)
 }
 
-fn undoings() -> MutexGuard<'static, BTreeMap<u64, Box<dyn Fn() + Send>>> {
+fn undoings() -> MutexGuard<'static, BTreeMap<u64, Undoing>> {
     UNDOINGS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Undoes everything, what came last first.
+fn undo_all(end: End) {
+    undoings().values().rev().for_each(|undo| undo(end));
 }
 
 impl Drop for Undo {
@@ -159,7 +176,7 @@ impl Drop for Undo {
 
 /// Ends the process with a loss that cannot be returned.
 fn die(what: &str) -> ! {
-    undoings().values().for_each(|undo| undo());
+    undo_all(End::Loss);
     let suspects = running().clone();
     let mut lines = String::new();
     for (name, seed, _) in suspects {
@@ -178,7 +195,7 @@ pub(super) fn end_on_signals() -> std::io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     std::thread::spawn(move || {
         if signals.forever().next().is_some() {
-            undoings().values().for_each(|undo| undo());
+            undo_all(End::Interrupt);
             std::process::exit(1);
         }
     });

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Case;
-use super::driver::{Undo, undo_at_a_loss};
+use super::driver::{End, Undo, announce, undo_at_an_end};
 use super::wire::{Broken, Protocol, Reply, Wire};
 
 /// The least memory: a memtable holds some hundred values, and flushes and merges come early.
@@ -31,6 +31,7 @@ pub(crate) struct Room {
     program: PathBuf,
     dir: tempfile::TempDir,
     durability: &'static str,
+    _undo: Undo,
 }
 
 /// A server at work.
@@ -48,7 +49,13 @@ impl Room {
     pub(crate) fn new(case: &Case<'_>, durability: &'static str) -> Result<Self, String> {
         let program = case.campaign.server.path()?;
         let dir = tempfile::tempdir().map_err(|error| format!("no directory: {error}"))?;
-        Ok(Room { program, dir, durability })
+        let path = dir.path().to_owned();
+        let undo = undo_at_an_end(move |end| match end {
+            End::Loss => announce(&format!("what ran is kept in {}", path.display())),
+            // What a dying server still writes may be in the way.
+            End::Interrupt => drop(std::fs::remove_dir_all(&path)),
+        });
+        Ok(Room { program, dir, durability, _undo: undo })
     }
 
     /// Where the database is.
@@ -85,7 +92,7 @@ impl Room {
         let child =
             spawned.map_err(|error| format!("cannot start {}: {error}", self.program.display()))?;
         let pid = Pid::from_child(&child);
-        let undo = undo_at_a_loss(move || {
+        let undo = undo_at_an_end(move |_| {
             let _ = kill_process(pid, Signal::KILL);
         });
         Ok((child, undo))

@@ -88,10 +88,12 @@ impl Error {
         Error::Corrupt { file: file.to_owned(), offset, what: what.into() }
     }
 
-    /// Whether the cause is a full disk or quota, which can pass by itself.
+    /// Whether the cause is a full disk or quota, which can pass by itself. A read needs no room: one
+    /// that fails so has a device that fails.
     pub fn is_no_space(&self) -> bool {
         match self {
             Error::NoSpace => true,
+            Error::Io { op: "read", .. } => false,
             Error::Io { source, .. } => {
                 matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
             }

@@ -112,6 +112,26 @@ fn a_full_disk_refuses_writes_and_lets_them_in_again_by_itself() {
     }
 }
 
+/// A read needs no room: a device that says so does not deliver.
+#[test]
+fn a_read_that_fails_for_want_of_room_refuses_no_writes() {
+    for kind in [FaultKind::NoSpace, FaultKind::Quota] {
+        let storage = SimStorage::new(1);
+        let engine = open(storage.clone(), 1).unwrap();
+        (0..400).for_each(|number| engine.put(&key(number), &[1; 400]).unwrap());
+        drop(engine);
+        let engine = open(storage.clone(), 2).unwrap();
+        storage.fail_read(storage.read_count() + 1, kind, Times::Forever);
+        let error = engine.compact().unwrap_err();
+        assert!(matches!(error, Error::Io { op: "read", .. }), "{error}");
+        assert!(!error.is_no_space());
+        assert!(matches!(engine.health(), Health::Corrupt { .. }), "{:?}", engine.health());
+        engine.put(b"key", b"writes go on").unwrap();
+        storage.clear_faults();
+        assert_eq!(engine.got(&key(7)), Some(vec![1; 400]));
+    }
+}
+
 #[test]
 fn what_is_too_large_is_refused_before_anything_is_written() {
     let storage = SimStorage::new(1);

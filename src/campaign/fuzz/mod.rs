@@ -179,6 +179,24 @@ impl Part for Fuzz {
         }
         Ok(())
     }
+
+    fn remarks(&self) -> Option<String> {
+        let lacks = |target: &&Target| inputs::kept(target.name).is_empty();
+        let lacking: Vec<&str> = TARGETS.iter().filter(lacks).map(|target| target.name).collect();
+        remark(&lacking)
+    }
+}
+
+/// What to say of targets of which no inputs are kept where this program looks for them.
+fn remark(lacking: &[&str]) -> Option<String> {
+    let all = lacking.len() == TARGETS.len();
+    let of = if all { "any target".to_owned() } else { lacking.join(", ") };
+    let [corpus, _] = inputs::directories("");
+    let told = format!(
+        "no inputs of {of} are kept in {}: theirs were made up, and reach less",
+        corpus.display()
+    );
+    (!lacking.is_empty()).then_some(told)
 }
 
 /// What a failing input shows once it is reduced, and its bytes.

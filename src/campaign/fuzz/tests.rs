@@ -50,6 +50,15 @@ fn a_case_judges_its_batch() {
 }
 
 #[test]
+fn inputs_that_are_missing_are_told() {
+    assert_eq!(Fuzz.remarks(), None, "here they are all kept");
+    assert!(remark(&["glob", "dump"]).unwrap().starts_with("no inputs of glob, dump are kept"));
+    let all: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+    let told = remark(&all).unwrap();
+    assert!(told.starts_with("no inputs of any target") && told.contains("tests/fuzz"), "{told}");
+}
+
+#[test]
 fn a_failure_shows_its_input_reduced() {
     fn check(input: &[u8]) -> Result<u64, String> {
         if input.contains(&0xab) { Err("it is there".to_owned()) } else { Ok(0) }

@@ -29,11 +29,22 @@ pub(super) struct Load {
     ticks: Arc<Ticks>,
 }
 
+/// When a server came to its end, and how.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Down {
+    /// Its process was killed.
+    Killed(u64),
+    /// Its storage lost power.
+    Cut(u64),
+}
+
 /// What one client saw.
 #[derive(Default)]
 struct Journal {
     operations: Vec<(usize, Operation)>,
     refusals: Vec<(u64, String)>,
+    /// When the server was gone, unless it refused before that.
+    ended: Option<u64>,
 }
 
 /// A key as it is sent.
@@ -68,9 +79,14 @@ impl Load {
         Ok(Load { clients, ticks: Arc::clone(ticks) })
     }
 
-    /// Waits for the clients, whose server must be gone, and adds what they saw. A refusal before
-    /// `down`, when the server could not go on, is wrong.
-    pub(super) fn finish(self, down: u64, histories: &mut Histories) -> Result<(), String> {
+    /// Waits for the clients, whose server must be gone, and adds what they saw. Before `down`, when
+    /// the server could not go on, it had no reason to refuse anything or to end a connection; one
+    /// that is killed refuses nothing at any time.
+    pub(super) fn finish(self, down: Down, histories: &mut Histories) -> Result<(), String> {
+        let (down, first_refusal) = match down {
+            Down::Killed(tick) => (tick, u64::MAX),
+            Down::Cut(tick) => (tick, tick),
+        };
         let join = |client: JoinHandle<Result<Journal, String>>| {
             client.join().unwrap_or_else(|_| Err("a client panicked".to_owned()))
         };
@@ -79,8 +95,12 @@ impl Load {
         let end = self.ticks.now();
         for journal in journals {
             let journal = journal?;
-            if let Some((_, refusal)) = journal.refusals.iter().find(|(tick, _)| *tick < down) {
+            let mut refusals = journal.refusals.iter();
+            if let Some((_, refusal)) = refusals.find(|(tick, _)| *tick < first_refusal) {
                 return Err(format!("refused: {refusal}"));
+            }
+            if journal.ended.is_some_and(|tick| tick < down) {
+                return Err("the server closed a connection before it was killed".to_owned());
             }
             for (key, mut operation) in journal.operations {
                 if operation.outcome == Outcome::Unknown {
@@ -141,7 +161,10 @@ impl Client {
                 // A server that refuses is on its way out, and each refusal may have taken effect.
                 Ok(()) if !self.journal.refusals.is_empty() => return Ok(self.journal),
                 Ok(()) => {}
-                Err(Broken::Gone) => return Ok(self.journal),
+                Err(Broken::Gone) => {
+                    self.journal.ended = Some(self.ticks.now());
+                    return Ok(self.journal);
+                }
                 Err(Broken::Wrong(what)) => return Err(format!("client {}: {what}", self.number)),
             }
         }
@@ -198,6 +221,36 @@ impl Client {
             }
             8..13 => Action::Set(value),
             _ => Action::Get,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_drops_its_clients_is_found() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let ticks = Arc::<Ticks>::default();
+        let dropped = |down: fn(u64, u64) -> Down| {
+            let load = Load::start(address, &ticks, 1).unwrap();
+            let before = ticks.now();
+            load.clients.iter().for_each(|_| drop(listener.accept().unwrap()));
+            while !load.clients.iter().all(JoinHandle::is_finished) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            load.finish(down(before, ticks.now()), &mut vec![Vec::new(); KEYS])
+        };
+        for late in [|_, after| Down::Killed(after), |_, after| Down::Cut(after)] {
+            assert!(dropped(late).unwrap_err().contains("before it was killed"));
+        }
+        for early in [|before, _| Down::Killed(before), |before, _| Down::Cut(before)] {
+            assert_eq!(dropped(early), Ok(()));
         }
     }
 }

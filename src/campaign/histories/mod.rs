@@ -22,7 +22,7 @@ use super::{Case, Count, Part};
 use crate::engine::Durability;
 use crate::engine::storage::sim::{Random, SimStorage, Survival};
 
-use self::clients::{Histories, KEYS, Load, read_all};
+use self::clients::{Down, Histories, KEYS, Load, read_all};
 use self::simulated::Simulated;
 
 /// Servers that die in one history.
@@ -55,10 +55,10 @@ impl Part for Linearizability {
     fn run(&self, case: &Case<'_>) -> Result<(), String> {
         let mut run = Run::new(case.seed);
         let kills = if run.random.coin() { run.kill(case)? } else { run.cut(Durability::Always)? };
-        let operations = run.judge()?;
+        let judged = run.judge()?;
         case.count(Count::Kills, kills);
-        case.count(Count::Histories, KEYS as u64);
-        case.count(Count::Operations, operations);
+        case.count(Count::Histories, judged.histories);
+        case.count(Count::Operations, judged.operations);
         Ok(())
     }
 }
@@ -88,9 +88,9 @@ impl Run {
             let load = Load::start(process.address, &self.ticks, self.random.next_u64())?;
             let time = LOAD_US.0 + self.random.below(LOAD_US.1 - LOAD_US.0);
             std::thread::sleep(Duration::from_micros(time));
+            let down = Down::Killed(self.ticks.now());
             process.kill()?;
-            // Nothing may be refused: it was gone before it could refuse anything.
-            load.finish(u64::MAX, &mut self.histories)?;
+            load.finish(down, &mut self.histories)?;
             room.check()?;
         }
         let process = room.start()?;
@@ -107,7 +107,7 @@ impl Run {
             let load = Load::start(server.address, &self.ticks, self.random.next_u64())?;
             let times = 1 + self.random.below(HOLDS);
             server.hold_syncs(&mut self.random, times);
-            let down = self.ticks.now();
+            let down = Down::Cut(self.ticks.now());
             let survival = match self.random.below(4) {
                 0 | 1 => Survival::Nothing,
                 2 => Survival::Torn(self.random.next_u64()),
@@ -122,17 +122,32 @@ impl Run {
         Ok(0)
     }
 
-    /// Judges each history; returns how many operations they have.
-    fn judge(&self) -> Result<u64, String> {
+    /// Judges each history. Only what was answered counts, and a history that has more of that than
+    /// the look at its end.
+    fn judge(&self) -> Result<Judged, String> {
+        let mut judged = Judged::default();
         for (key, history) in self.histories.iter().enumerate() {
             checker::check(&None, history).map_err(|what| format!("key {key}: {what}"))?;
+            let answered = history.iter().filter(|operation| !operation.is_unknown()).count();
+            if answered > 1 {
+                judged.histories += 1;
+                judged.operations += answered as u64;
+            }
         }
-        Ok(self.histories.iter().map(|history| history.len() as u64).sum())
+        Ok(judged)
     }
+}
+
+/// What was judged.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Judged {
+    histories: u64,
+    operations: u64,
 }
 
 #[cfg(test)]
 mod tests {
+    use super::operation::{Action, Operation, Outcome};
     use super::*;
 
     #[test]
@@ -140,8 +155,27 @@ mod tests {
         for seed in 0..4 {
             let mut run = Run::new(seed);
             run.cut(Durability::Always).unwrap();
-            assert!(run.judge().unwrap() > 20);
+            assert!(run.judge().unwrap().operations > 20);
         }
+    }
+
+    #[test]
+    fn a_history_without_answers_is_not_counted() {
+        let operation = |invoked, outcome| Operation {
+            client: 0,
+            action: Action::Get,
+            invoked,
+            returned: invoked + 1,
+            outcome,
+        };
+        let mut run = Run::new(1);
+        for history in &mut run.histories {
+            history.push(operation(1, Outcome::Unknown));
+            history.push(operation(3, Outcome::Value(None)));
+        }
+        assert_eq!(run.judge(), Ok(Judged::default()));
+        run.histories[1].push(operation(5, Outcome::Value(None)));
+        assert_eq!(run.judge(), Ok(Judged { histories: 1, operations: 2 }));
     }
 
     #[test]

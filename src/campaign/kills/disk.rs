@@ -61,7 +61,11 @@ impl Part for Disk {
             .map_err(|error| format!("no file system: {error}"))?;
         let mut victim =
             Victim { mount, room, storage, random: Random(case.seed), oracle: Oracle::default() };
-        victim.run(case)
+        victim.run(case).map_err(|what| {
+            // The database is gone with its file system, the server's log is not.
+            drop(victim.mount);
+            format!("{what}; {}", victim.room.keep())
+        })
     }
 }
 
@@ -108,13 +112,14 @@ impl Victim {
             std::thread::sleep(held);
         }
         let mut last = String::new();
+        let down = load.now();
         process.kill_and(|| {
             // Its threads have stopped by then, but for those in a sync that is held back.
             std::thread::sleep(DYING);
             last = self.cut();
         })?;
         let mut cuts = 1;
-        let journals = load.finish().map_err(|what| format!("{what}; {last}"))?;
+        let journals = load.finish(down).map_err(|what| format!("{what}; {last}"))?;
         while self.random.one_in(4) {
             let after = self.micros(EARLY_US);
             self.room.kill_early(after)?;

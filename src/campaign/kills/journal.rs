@@ -112,6 +112,8 @@ pub(super) struct Journal {
     pub(super) shown: Vec<Shown>,
     /// Reads of own keys that were compared with what had to be there.
     pub(super) compared: u64,
+    /// When its connection ended.
+    pub(super) ended: u64,
 }
 
 impl Journal {

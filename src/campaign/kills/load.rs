@@ -1,4 +1,5 @@
-//! Clients that write, delete and read in pipelines until their server is gone, and keep a journal.
+//! Clients that write, delete and read in pipelines until their server is gone, and keep a journal. A
+//! server that ends a connection while nobody does anything to it is wrong.
 //!
 //! Each client has keys of its own, so that it knows every byte of every reply about them before it
 //! asks; and it writes to a few hot keys that it shares with the others. Some clients speak text,
@@ -29,6 +30,7 @@ enum Asked {
 /// Clients at work.
 pub(super) struct Load {
     clients: Vec<JoinHandle<Result<Journal, String>>>,
+    ticks: Arc<Ticks>,
 }
 
 impl Load {
@@ -49,17 +51,29 @@ impl Load {
             };
             clients.push(std::thread::spawn(move || client.run()));
         }
-        Ok(Load { clients })
+        Ok(Load { clients, ticks })
     }
 
-    /// Waits for the clients, whose server must be gone or on its way.
-    pub(super) fn finish(self) -> Result<Vec<Journal>, String> {
+    /// The time.
+    pub(super) fn now(&self) -> u64 {
+        self.ticks.now()
+    }
+
+    /// Waits for the clients, whose server must be gone or on its way. Before `down` it had no reason
+    /// to end a connection.
+    pub(super) fn finish(self, down: u64) -> Result<Vec<Journal>, String> {
         let join = |client: JoinHandle<Result<Journal, String>>| {
             client.join().unwrap_or_else(|_| Err("a client panicked".to_owned()))
         };
         // All are waited for, whatever becomes of the first.
         let journals: Vec<_> = self.clients.into_iter().map(join).collect();
-        journals.into_iter().collect()
+        let journals = journals.into_iter().collect::<Result<Vec<Journal>, String>>()?;
+        match journals.iter().position(|journal| journal.ended < down) {
+            Some(client) => Err(format!(
+                "client {client}: the server closed the connection before it was killed or stopped"
+            )),
+            None => Ok(journals),
+        }
     }
 }
 
@@ -78,7 +92,10 @@ impl Client {
         loop {
             match self.exchange() {
                 Ok(()) => {}
-                Err(Broken::Gone) => return Ok(self.journal),
+                Err(Broken::Gone) => {
+                    self.journal.ended = self.ticks.now();
+                    return Ok(self.journal);
+                }
                 Err(Broken::Wrong(what)) => {
                     return Err(format!("client {}: {what}", self.writer.client));
                 }
@@ -148,5 +165,31 @@ pub(super) fn hot_tag(reply: Reply) -> Result<Option<Tag>, String> {
         Reply::Null => Ok(None),
         Reply::Bytes(value) => Tag::of(&value).map(Some),
         other => Err(format!("a read is answered with {other:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_drops_its_clients_is_found() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let dropped = |is_killed: bool| {
+            let load = Load::start(address, &Oracle::default(), 1).unwrap();
+            let before = load.now();
+            load.clients.iter().for_each(|_| drop(listener.accept().unwrap()));
+            while !load.clients.iter().all(JoinHandle::is_finished) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let down = if is_killed { before } else { load.now() };
+            load.finish(down)
+        };
+        assert!(dropped(false).unwrap_err().contains("before it was killed"));
+        assert_eq!(dropped(true).unwrap().len(), Oracle::default().own.len());
     }
 }

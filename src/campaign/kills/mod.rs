@@ -160,8 +160,8 @@ fn run(case: &Case<'_>) -> Result<(), String> {
         case.count(Count::Operations, victim.work.known);
         *done() += victim.work;
     }
-    process.interrupt()?;
-    process.wait()
+    let stopped = process.interrupt().and_then(|()| process.wait());
+    stopped.map_err(|what| format!("at the end, {durability}: {what}; {}", victim.room.keep()))
 }
 
 /// A database that is not spared, and what it must hold.
@@ -216,9 +216,10 @@ impl Victim {
         if self.random.one_in(6) {
             self.add_figures(&process)?;
         }
+        let down = load.now();
         self.end(process)?;
         drop(asking);
-        load.finish()
+        load.finish(down)
     }
 
     /// Kills a server, at times while it is closing; some may close in order.

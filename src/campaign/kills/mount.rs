@@ -21,7 +21,7 @@ use fuser::{
 
 use rustix::mount::{UnmountFlags, unmount};
 
-use crate::campaign::driver::{Undo, undo_at_a_loss};
+use crate::campaign::driver::{Undo, undo_at_an_end};
 use crate::engine::storage::sim::SimStorage;
 use crate::engine::storage::{File, Storage as _};
 
@@ -54,7 +54,7 @@ impl Mount {
         config.n_threads = Some(THREADS);
         let session = fuser::spawn_mount(Adapter(Arc::clone(&tree)), path, &config)?;
         let path = path.to_owned();
-        let undo = undo_at_a_loss(move || {
+        let undo = undo_at_an_end(move |_| {
             let _ = unmount(&path, UnmountFlags::DETACH);
         });
         Ok(Mount { tree, session: Some(session), _undo: undo })

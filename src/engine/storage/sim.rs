@@ -121,6 +121,11 @@ impl SimStorage {
         self.machine.state().faults.calls()
     }
 
+    /// Whether the `n`-th changing call has been made, and is one that faults of this kind hit.
+    pub fn could_hit(&self, n: u64, kind: FaultKind) -> bool {
+        self.machine.state().faults.could_hit(n, kind)
+    }
+
     /// Calls so far that only look.
     pub fn read_count(&self) -> u64 {
         self.machine.state().faults.reads()

@@ -26,7 +26,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// The error that a call hit by this fault returns.
-    pub(super) fn error(self) -> io::Error {
+    pub fn error(self) -> io::Error {
         let errno = match self {
             FaultKind::Io | FaultKind::ShortWrite | FaultKind::SyncLosesData => Errno::IO,
             FaultKind::NoSpace => Errno::NOSPC,
@@ -83,7 +83,8 @@ struct Planned {
 /// The counters, the plan and whether the machine is up.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Faults {
-    calls: u64,
+    /// The changing calls so far.
+    calls: Vec<Call>,
     reads: u64,
     down: bool,
     crash_at: Option<u64>,
@@ -94,7 +95,13 @@ pub(super) struct Faults {
 
 impl Faults {
     pub(super) fn calls(&self) -> u64 {
-        self.calls
+        self.calls.len() as u64
+    }
+
+    /// Whether the `n`-th changing call is one that faults of this kind hit.
+    pub(super) fn could_hit(&self, n: u64, kind: FaultKind) -> bool {
+        let index = usize::try_from(n).ok().and_then(|n| n.checked_sub(1));
+        index.and_then(|index| self.calls.get(index)).is_some_and(|call| kind.hits(*call))
     }
 
     pub(super) fn reads(&self) -> u64 {
@@ -138,12 +145,13 @@ impl Faults {
     /// Counts a changing call and decides on it; a crash takes the machine down.
     pub(super) fn enter_change(&mut self, call: Call) -> io::Result<Verdict> {
         self.check_up()?;
-        self.calls += 1;
-        if self.crash_at == Some(self.calls) {
+        self.calls.push(call);
+        let n = self.calls();
+        if self.crash_at == Some(n) {
             self.down = true;
             return Ok(Verdict::Crash);
         }
-        let struck = strike(&mut self.call_plan, self.calls, call);
+        let struck = strike(&mut self.call_plan, n, call);
         self.struck += u64::from(struck.is_some());
         Ok(struck.map_or(Verdict::Proceed, Verdict::Fail))
     }

@@ -239,6 +239,21 @@ fn faults_hit_the_call_they_were_planned_for() {
 }
 
 #[test]
+fn it_is_known_what_could_have_hit_a_call() {
+    let (storage, file) = with_file(b"old");
+    file.write_all_at(b"abc", 0).unwrap();
+    file.sync().unwrap();
+    storage.sync_dir().unwrap();
+    let kinds =
+        [FaultKind::Io, FaultKind::ShortWrite, FaultKind::SyncLosesData, FaultKind::TooManyFiles];
+    let hit = |n| kinds.map(|kind| storage.could_hit(n, kind));
+    assert_eq!(hit(1), [true, true, false, false]);
+    assert_eq!(hit(2), [true, false, true, false]);
+    assert_eq!(hit(3), [true, false, false, true]);
+    assert_eq!((hit(0), hit(4)), ([false; 4], [false; 4]), "no such calls");
+}
+
+#[test]
 fn a_short_write_leaves_a_prefix() {
     let (storage, file) = with_file(&[0; 100]);
     storage.fail_call(1, FaultKind::ShortWrite, Times::Once);
