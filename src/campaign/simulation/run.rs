@@ -52,6 +52,14 @@ const ACTS: [(u64, Act); 24] = [
     (1, Run::verify),
 ];
 
+/// In half of all runs some acts are never done and others often: what happens only where something
+/// else never does is found in such runs (Groce and others, "Swarm Testing", 2012).
+fn random_weights(random: &mut Random) -> Vec<u64> {
+    let is_plain = random.coin();
+    let factor = |random: &mut Random| [0, 1, 4][random.below(3) as usize];
+    ACTS.iter().map(|(weight, _)| weight * if is_plain { 1 } else { factor(random) }).collect()
+}
+
 /// What must survive. Below it nothing may be missing after a crash.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Floors {
@@ -99,6 +107,8 @@ pub(super) struct Run {
     pub(super) serial: u64,
     pub(super) trace: Trace,
     acts: u64,
+    /// How often each of [`ACTS`] is done, in proportion to the others.
+    weights: Vec<u64>,
     /// What the background does not do by itself, so that writers come to stand.
     pub(super) left_undone: Undone,
     pub(super) is_faulty: bool,
@@ -119,6 +129,7 @@ impl Run {
         }
         Ok(Run {
             acts: 150 + random.below(250),
+            weights: random_weights(&mut random),
             left_undone: match random.below(4) {
                 0 => Undone::Flushes,
                 1 => Undone::Merges,
@@ -185,10 +196,10 @@ impl Run {
     }
 
     fn choose(&mut self) -> Act {
-        let total: u64 = ACTS.iter().map(|(weight, _)| weight).sum();
-        let mut at = self.random.below(total);
-        for (weight, act) in ACTS {
-            if at < weight {
+        let total: u64 = self.weights.iter().sum();
+        let mut at = self.random.below(total.max(1));
+        for (weight, (_, act)) in self.weights.iter().zip(ACTS) {
+            if at < *weight {
                 return act;
             }
             at -= weight;
