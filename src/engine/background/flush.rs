@@ -12,6 +12,7 @@ use super::super::memtable::Memtable;
 use super::super::sync::{lock, read, write};
 use super::super::version::{TableRef, VersionEdit};
 use super::super::wal;
+use super::discard;
 use crate::planted::{Bug, is_planted};
 
 impl Inner {
@@ -78,7 +79,7 @@ impl Inner {
         if is_planted(Bug::RecycleBeforeEdit) {
             self.retire_segments(first_segment)?;
         }
-        self.install(&edit, &tables).inspect_err(|error| self.discard(error, &tables))?;
+        self.install(&edit, &tables).inspect_err(|error| discard(error, &tables))?;
         self.note_flush(&tables, started);
         self.retire_segments(first_segment)?;
         Ok(true)

@@ -16,6 +16,7 @@ use super::super::table::{Table, TableMeta};
 use super::super::version::shape::{overlapping, range};
 use super::super::version::{LEVELS, TableRef, Version, VersionEdit};
 use super::super::wal::RECORD_OVERHEAD_BYTES;
+use super::discard;
 
 /// Tables that were written and not yet made part of the database, by key, and disjoint. Whoever
 /// takes them out is responsible for their files.
@@ -38,7 +39,7 @@ impl Inner {
         let version = Arc::clone(&read(&self.memory).version);
         let added = tables.iter().map(|table| (level_for(&version, table), table.meta().clone()));
         let edit = VersionEdit { added: added.collect(), ..VersionEdit::default() };
-        self.install(&edit, &tables).inspect_err(|error| self.discard(error, &tables))?;
+        self.install(&edit, &tables).inspect_err(|error| discard(error, &tables))?;
         let bytes: u64 = tables.iter().map(|table| table.meta().bytes).sum();
         self.counters.ingested_bytes.add(bytes);
         Ok(())

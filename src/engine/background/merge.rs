@@ -18,7 +18,7 @@ use super::super::range::KeyRange;
 use super::super::sync::{lock, read};
 use super::super::version::shape::Levels;
 use super::super::version::{TableRef, Version, VersionEdit};
-use super::retire;
+use super::{discard, retire};
 use crate::planted::{Bug, is_planted};
 
 /// Without a flush for this long, what is left in upper levels is merged down too.
@@ -176,7 +176,7 @@ impl Inner {
             .sum();
         let drained = (drained > 0).then(|| (drained, started.elapsed()));
         self.install_merged(&edit, &tables, drained)
-            .inspect_err(|error| self.discard(error, &tables))?;
+            .inspect_err(|error| discard(error, &tables))?;
         self.note_merge(plan, inputs, &tables, started);
         retire(inputs);
         Ok(())

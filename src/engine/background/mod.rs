@@ -216,6 +216,14 @@ fn retire(tables: &[TableRef]) {
     }
 }
 
+/// Gives up tables that were written for an edit that failed, if it is certain that it did not
+/// happen.
+fn discard(error: &Error, tables: &[TableRef]) {
+    if error.can_pass() {
+        retire(tables);
+    }
+}
+
 impl Inner {
     /// Asks for a job to be done.
     pub(crate) fn request(&self, job: Job) -> Ticket {
@@ -430,14 +438,6 @@ impl Inner {
         self.background.merge_waker.wake();
         self.signal.notify();
         Ok(())
-    }
-
-    /// Gives up tables that were written for an edit that failed, if it is certain that it did not
-    /// happen.
-    fn discard(&self, error: &Error, tables: &[TableRef]) {
-        if error.can_pass() {
-            retire(tables);
-        }
     }
 
     /// Does between two pieces of a long job what cannot wait, or ends the job.
