@@ -136,12 +136,17 @@ fn a_checkpoint_whose_directory_cannot_be_used_is_refused() {
     let (engine, _) = Engine::open(world(hooked.clone(), 1), options()).unwrap();
     engine.put(b"key", b"value").unwrap();
     let before = seen(&engine).unwrap();
-    for (number, refused) in [Call::Lock, Call::List, Call::Link].into_iter().enumerate() {
+    let refusals = [
+        (Call::Lock, io::ErrorKind::PermissionDenied),
+        (Call::List, io::ErrorKind::PermissionDenied),
+        (Call::Link, io::ErrorKind::ReadOnlyFilesystem),
+    ];
+    for (refused, kind) in refusals {
         hooked.set(move |call, _| match call {
-            call if call == refused => Err(io::ErrorKind::PermissionDenied.into()),
+            call if call == refused => Err(kind.into()),
             _ => Ok(()),
         });
-        let outcome = engine.checkpoint(Path::new(&format!("copy-{number}")));
+        let outcome = engine.checkpoint(Path::new(&format!("copy-{refused:?}")));
         assert!(matches!(outcome, Err(Error::Io { .. })), "{refused:?}: {outcome:?}");
         hooked.clear();
         assert!(matches!(engine.health(), Health::Ok), "{refused:?}");
@@ -154,6 +159,26 @@ fn a_checkpoint_whose_directory_cannot_be_used_is_refused() {
     assert!(matches!(engine.checkpoint(Path::new("copy")), Err(Error::Locked)));
     hooked.clear();
     is_unharmed(&engine, &before, "refused");
+}
+
+#[test]
+fn a_checkpoint_copies_what_it_may_not_link() {
+    let storage = SimStorage::new(1);
+    let hooked = Hooked::new(storage.clone());
+    let (engine, _) = Engine::open(world(hooked.clone(), 1), options()).unwrap();
+    engine.put(b"key", b"value").unwrap();
+    let kinds =
+        [io::ErrorKind::PermissionDenied, io::ErrorKind::TooManyLinks, io::ErrorKind::Unsupported];
+    for kind in kinds {
+        hooked.set(move |call, _| match call {
+            Call::Link => Err(kind.into()),
+            _ => Ok(()),
+        });
+        let path = format!("copy, {kind}");
+        engine.checkpoint(Path::new(&path)).unwrap();
+        let (copy, _) = Engine::open(world(storage.at(Path::new(&path)), 1), options()).unwrap();
+        assert!(seen(&copy).unwrap() == seen(&engine).unwrap(), "{kind}");
+    }
 }
 
 #[test]
