@@ -109,3 +109,48 @@ fn tables_of_an_edit_that_was_taken_back_stay_until_that_is_certain() {
     }
     assert!(removed.manifests > 0 && removed.tables > 0);
 }
+
+/// An open whose `call`th call fails, and another that loses power after each of its calls; then some
+/// more opens. False once there is no such call.
+fn fail_one_open_and_cut_the_next(sample: &SimStorage, state: &State, call: u64) -> bool {
+    let storage = sample.kill();
+    storage.fail_call(call, FaultKind::Io, Times::Once);
+    let failed = open(storage.clone(), 2).is_err();
+    if storage.fault_count() == 0 {
+        return false;
+    }
+    let storage = storage.kill();
+    storage.clear_faults();
+    let moments = follow(&storage, |_| true);
+    drop(open(storage.clone(), 3).unwrap());
+    let moments = std::mem::take(&mut *moments.lock().unwrap());
+    for moment in moments {
+        for fate in moment.survivors(Bounds { exhaustive: 4, samples: 4 }, &mut Random(call)).fates
+        {
+            let told = || {
+                let fate = moment.describe(&fate);
+                format!("call {call} (fatal: {failed}), then {}: {fate}", moment.call())
+            };
+            let mut left = moment.after(&fate);
+            for seed in 4..7 {
+                let engine = open(left.clone(), seed);
+                let engine = engine.unwrap_or_else(|error| panic!("{}: {error}", told()));
+                assert!(observe(&engine, KEYS).unwrap() == *state, "{}", told());
+                drop(engine);
+                left = left.kill();
+            }
+        }
+    }
+    true
+}
+
+#[test]
+fn a_segment_whose_name_may_be_lost_is_not_used() {
+    let storage = SimStorage::new(1);
+    let state = sample(&storage);
+    let storage = storage.kill();
+    drop(open(storage.clone(), 1).unwrap());
+    let sample = storage.kill();
+    let calls = (1..).take_while(|call| fail_one_open_and_cut_the_next(&sample, &state, *call));
+    assert!(calls.count() > 10);
+}

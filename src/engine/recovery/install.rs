@@ -1,6 +1,10 @@
 //! The writing half of recovery: brings the storage to the state that serving starts from.
 //!
-//! Order: a fresh log segment that continues the old log, then the replayed writes as tables, then
+//! First, what was found is made to stay: the process before may have ended between a rename and its
+//! sync, and a power cut may then give a file another name or `CURRENT` another text. Nothing may be
+//! removed, and no file used again, on the strength of a name that can be lost.
+//!
+//! Order then: a fresh log segment that continues the old log, then the replayed writes as tables, then
 //! a manifest that names both, then `CURRENT`. Only behind that are the old files removed. What an
 //! open that failed left behind is used again or removed first: on a full disk, one that is tried
 //! again and again must not take more room each time.
@@ -32,10 +36,11 @@ pub(super) fn install(
     tables: &Arc<Tables>,
 ) -> Result<Opened> {
     let storage = environment.storage.as_ref();
+    storage.sync_dir().map_err(|e| Error::io("sync", "the directory", e))?;
     for name in &directory.temporaries {
         storage.remove(name).map_err(|e| Error::io("remove", name, e))?;
     }
-    remove_leftovers(storage, directory, &found)?;
+    remove_leftovers(storage, directory, &found);
     keep_torn_tail(storage, &found)?;
     let free_id = if is_planted(Bug::ReuseFileId) { 1 } else { directory.free_id() };
     let mut ids = Ids::from(found.snapshot.next_file_id.max(free_id));
@@ -150,19 +155,12 @@ pub(crate) fn note_flushed(found: &mut Found, flushed: &[TableRef]) {
 }
 
 /// Removes what the manifest in force does not name: tables, and manifests that opens in vain left
-/// behind. First it is made sure that `CURRENT` will not name another manifest after a power cut: the
-/// process before may have ended between its rename and the sync. What cannot be removed is tried again
-/// at the next open.
-fn remove_leftovers(storage: &dyn Storage, directory: &Directory, found: &Found) -> Result<()> {
+/// behind. What cannot be removed is tried again at the next open.
+fn remove_leftovers(storage: &dyn Storage, directory: &Directory, found: &Found) {
     let orphans = directory.tables.iter().filter(|id| !found.snapshot.tables.contains_key(id));
     let stale = directory.manifests.iter().filter(|id| **id != found.manifest_id);
     let tables = orphans.map(|id| filename::table(*id));
-    let names: Vec<String> = tables.chain(stale.map(|id| filename::manifest(*id))).collect();
-    if !names.is_empty() {
-        storage.sync_dir().map_err(|e| Error::io("sync", "the directory", e))?;
-    }
-    remove_files(storage, names.into_iter());
-    Ok(())
+    remove_files(storage, tables.chain(stale.map(|id| filename::manifest(*id))));
 }
 
 /// Removes the manifests that were there before the new one; as [`remove_leftovers`].
