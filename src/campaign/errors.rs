@@ -322,7 +322,8 @@ impl Run<'_> {
         if self.errors > ERRORS && matches!(health, Health::Ok) {
             return Err(format!("nothing fails any more, but: {error}"));
         }
-        if matches!(health, Health::NoSpace { .. }) && !error.is_no_space() {
+        let fits = error.is_no_space() || self.is_of_a_fault_but_room(error);
+        if matches!(health, Health::NoSpace { .. }) && !fits {
             return Err(format!("NOSPACE is told as {error}"));
         }
         // Whether the manifest holds what was ingested is unknown until it is written anew.
@@ -336,6 +337,15 @@ impl Run<'_> {
             return self.shows_the_last_or_tells().map(|()| true);
         }
         self.is_well_again().map(|()| true)
+    }
+
+    /// Whether an error is that of a fault that has nothing to do with room: of two, each may be met.
+    fn is_of_a_fault_but_room(&self, error: &Error) -> bool {
+        let told = error.to_string();
+        let is_other =
+            |fault: &&Fault| !matches!(fault.kind, FaultKind::NoSpace | FaultKind::Quota);
+        let is_told = |fault: &Fault| told.contains(&fault.kind.error().to_string());
+        self.faults.iter().filter(is_other).any(is_told)
     }
 
     /// Whether an error belongs to the state that the engine is in, and one of them says what failed.
