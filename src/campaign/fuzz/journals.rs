@@ -164,7 +164,7 @@ fn is_displaced(whole: &[u8], damaged: &[u8], written: &[Written]) -> bool {
     let header = |one: &Written| whole.get(one.start..one.start + 72);
     let stands_at = |one: &Written, at: usize| damaged.get(at..at + 72) == header(one);
     (start..damaged.len())
-        .step_by(BLOCK)
+        .step_by(512)
         .any(|at| written.iter().any(|one| at != one.start && stands_at(one, at)))
 }
 

@@ -198,7 +198,7 @@ pub(super) fn read(
                     return Err("a synced group is damaged");
                 }
             }
-            for stands_at in (at..bytes.len()).step_by(BLOCK) {
+            for stands_at in (at..bytes.len()).step_by(512) {
                 for belongs_at in (BLOCK..bytes.len()).step_by(BLOCK) {
                     if let Some((group, ..)) = displaced_header(bytes, stands_at, belongs_at, id)
                         && stands_at != belongs_at

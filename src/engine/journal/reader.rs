@@ -16,6 +16,9 @@ use crate::engine::error::{Error, Result};
 use crate::engine::key::{MAX_NUMBER, Seq};
 use crate::planted::{Bug, is_planted};
 
+/// What a device writes at once, at least; a group's header is in one of them.
+const SECTOR_BYTES: usize = 512;
+
 /// A group that is whole.
 #[derive(Debug)]
 pub(crate) struct Group<'a> {
@@ -203,13 +206,14 @@ fn tail(
 }
 
 /// Whether the header of group `group` or a later one stands at or behind `at`, and not where it belongs:
-/// then blocks have changed places. No write does that, torn or not.
+/// then blocks or sectors have changed places. No write does that, torn or not.
 fn is_displaced(bytes: &[u8], header: &Header, at: u64, group: u64) -> bool {
     let belongs_at = |stands_at: u64, place: u64| {
         let rest = bytes.get(stands_at as usize..)?;
         GroupHeader::decode(rest, header.id, place)
     };
-    boundaries(bytes, at)
+    (at..bytes.len() as u64)
+        .step_by(SECTOR_BYTES)
         .filter(|stands_at| {
             let rest = bytes.get(*stands_at as usize..).unwrap_or_default();
             GroupHeader::claims(rest, header.epoch).is_some_and(|claimed| claimed >= group)

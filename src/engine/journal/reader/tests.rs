@@ -161,12 +161,14 @@ fn a_seal_that_changed_places_with_what_it_proves_is_no_torn_tail() {
     let bytes = journal(&[b"one", &long], true, true);
     let (second, seal) = (2 * BLOCK, 4 * BLOCK);
     assert_eq!(read(&bytes).unwrap().1, Ending::Clean);
-    for place in [second, second + BLOCK, seal + BLOCK] {
+    let blocks = [second, second + BLOCK, seal + BLOCK].map(|place| (place, BLOCK));
+    let sectors = [second, second + 512, second + BLOCK, seal + 1536];
+    for (place, length) in blocks.into_iter().chain(sectors.map(|place| (place, 512))) {
         let mut swapped = bytes.clone();
-        swapped[place..place + BLOCK].copy_from_slice(&bytes[seal..seal + BLOCK]);
-        swapped[seal..seal + BLOCK].copy_from_slice(&bytes[place..place + BLOCK]);
+        swapped[place..place + length].copy_from_slice(&bytes[seal..seal + length]);
+        swapped[seal..seal + length].copy_from_slice(&bytes[place..place + length]);
         let lost = if place > seal { seal } else { second };
-        assert_eq!(damaged_at(&swapped), lost as u64, "{place}");
+        assert_eq!(damaged_at(&swapped), lost as u64, "{length} bytes at {place}");
     }
 }
 
