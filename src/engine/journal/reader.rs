@@ -2,9 +2,10 @@
 //!
 //! A pure function over bytes. At the first group that is not whole, at X, the rest of the file is
 //! probed: a later whole group of this use of the file that says "X was synced when I was written"
-//! proves that X was acknowledged and then damaged, and nothing may be guessed: an error. Without
-//! such a group X is the tail that a crash tore; nobody was told that it was durable. The reader
-//! must never skip a group and go on behind it, for recovery yields a prefix.
+//! proves that X was acknowledged and then damaged, and nothing may be guessed: an error. So does a
+//! header of X's group or a later one that stands in the wrong place. Without such proof X is the
+//! tail that a crash tore; nobody was told that it was durable. The reader must never skip a group and
+//! go on behind it, for recovery yields a prefix.
 
 use super::Purpose;
 use super::format::{

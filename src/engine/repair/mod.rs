@@ -84,7 +84,7 @@ pub struct Repair {
 ///
 /// # Errors
 /// `Locked`, `Io`, `NoSpace`, `UnknownFormat`, `InvalidOption` if there is no database: then the
-/// database is as it was, or repaired already. `Corrupt` if the result is not whole.
+/// database is as it was, but for a lost `CURRENT` that may be there again, or repaired already. `Corrupt` if the result is not whole.
 pub fn repair(
     environment: &Environment,
     aside: &Path,
