@@ -47,8 +47,8 @@ pub struct CopyProgress {
 /// has findings it was not marked: it is none.
 ///
 /// # Errors
-/// `Locked`, `Io`, `NoSpace`, `Corrupt`, `UnknownFormat`, `InvalidOption` if `from` has no database or
-/// `to` is not empty. Then there is no backup.
+/// `Locked`, `Io`, `NoSpace`, `Corrupt`, `UnknownFormat`, `NoDatabase`, `InvalidOption` if `to` is
+/// not empty. Then there is no backup.
 pub fn backup(
     from: &Arc<dyn Storage>,
     to: &Arc<dyn Storage>,
@@ -115,8 +115,7 @@ impl Meter<'_> {
 
 /// The files that make up a database, `CURRENT` last.
 fn files_of(storage: &dyn Storage) -> Result<Vec<String>> {
-    let none = || Error::InvalidOption("there is no database".to_owned());
-    let loaded = set::load(storage)?.ok_or_else(none)?;
+    let loaded = set::load(storage)?.ok_or(Error::NoDatabase)?;
     let directory = Directory::list(storage)?;
     let snapshot = &loaded.snapshot;
     let tables = snapshot.tables.keys().map(|id| filename::table(*id));

@@ -62,13 +62,17 @@ pub(crate) struct Inner {
 }
 
 impl Engine {
-    /// Opens the database in the environment's storage, creating or recovering it. Nothing is
-    /// changed if it is refused.
+    /// Opens the database in the environment's storage, recovering it, or creating it if
+    /// [`Options::create_if_missing`] says so. Nothing is changed if it is refused.
     ///
     /// # Errors
-    /// `Locked`, `Corrupt`, `UnknownFormat`, `Io`, `InvalidOption`.
+    /// `NoDatabase`, `Locked`, `Corrupt`, `UnknownFormat`, `Io`, `InvalidOption`.
     pub fn open(environment: Environment, options: Options) -> Result<(Engine, Recovery)> {
         options.check()?;
+        if !options.create_if_missing && !recovery::may_be_there(environment.storage.as_ref())? {
+            // Before the lock, which would make the directory.
+            return Err(Error::NoDatabase);
+        }
         let directory_lock = environment.storage.lock().map_err(|e| match e.kind() {
             std::io::ErrorKind::WouldBlock => Error::Locked,
             _ => Error::io("use", "the data directory", e),

@@ -48,6 +48,9 @@ pub enum Error {
     /// Another process holds the data directory. Stop it, or choose another directory.
     #[error("the data directory is in use by another process")]
     Locked,
+    /// The directory holds no database, and none was to be created. Nothing was changed.
+    #[error("there is no database in the directory")]
+    NoDatabase,
     /// The disk is full: reads go on, writes are refused until there is room again.
     #[error("no space left on the device: writes are refused until there is room")]
     NoSpace,

@@ -28,7 +28,7 @@ impl Offline {
     /// Reads the database in the environment's storage, which no other process may have open.
     ///
     /// # Errors
-    /// `Locked`, `Io`, `Corrupt`, `UnknownFormat`; `InvalidOption` if there is no database.
+    /// `Locked`, `Io`, `Corrupt`, `UnknownFormat`, `NoDatabase`.
     pub fn open(environment: &Environment) -> Result<Self> {
         let storage: Arc<dyn Storage> = Arc::new(ReadOnly(Arc::clone(&environment.storage)));
         let lock = lock_directory(storage.as_ref())?;
@@ -37,7 +37,7 @@ impl Offline {
             Arc::new(Tables::new(Arc::clone(&storage), BlockCache::new(0), MAX_OPEN_TABLES));
         let Some(loaded) = set::load(storage.as_ref())? else {
             replay::read_nothing(storage.as_ref(), &directory)?;
-            return Err(Error::InvalidOption("there is no database".to_owned()));
+            return Err(Error::NoDatabase);
         };
         let options = Options::default();
         let found = replay::read(storage.as_ref(), loaded, &directory, &options, &tables)?;

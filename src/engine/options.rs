@@ -43,6 +43,9 @@ pub enum Scheduling {
 /// Tunables of an engine. `Options::default()` suits a server with 256 MiB to spend.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Whether a database is created where there is none. Without it [`super::Engine::open`] answers
+    /// [`Error::NoDatabase`] there: a mistyped path is told and makes nothing.
+    pub create_if_missing: bool,
     /// The budget of memory, in bytes. Half of it is for memtables: one is written while up to two
     /// are flushed, a sixth each. The other half is for blocks of tables: filters and the top levels
     /// of the indexes (about 1.3 bytes a key), which stay, and the block cache with what they leave,
@@ -71,6 +74,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
+            create_if_missing: true,
             memory_bytes: 256 << 20,
             durability: Durability::Always,
             // Room for the largest value and more; two of them are always on disk.

@@ -18,6 +18,7 @@ mod ingestion;
 mod leftovers;
 mod merges;
 mod model;
+mod opening;
 mod operations;
 mod ranges;
 mod script;

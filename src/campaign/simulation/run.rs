@@ -350,6 +350,7 @@ pub(super) fn random_options(random: &mut Random) -> Options {
         _ => Durability::Always,
     };
     Options {
+        create_if_missing: true,
         memory_bytes: (64 << 10) + random.below(64 << 10) as usize,
         wal_segment_bytes: (8 + random.below(6) as usize) * 4096,
         table_bytes: (2 << 10) + random.below(10 << 10) as usize,

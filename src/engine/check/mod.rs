@@ -166,7 +166,7 @@ pub struct CheckProgress {
 /// ```
 ///
 /// # Errors
-/// `Locked`; `Io` if the directory cannot be read; `InvalidOption` if it holds no database;
+/// `Locked`; `Io` if the directory cannot be read; `NoDatabase`;
 /// `UnknownFormat`. Then nothing is known. Whatever else does not fit is in the report.
 pub fn check(
     storage: Arc<dyn Storage>,
@@ -245,7 +245,7 @@ fn read_manifest(
 ) -> Result<Option<Loaded>> {
     let loaded = match set::load(storage) {
         Ok(None) => match read_nothing(storage, directory) {
-            Ok(_) => return Err(Error::InvalidOption("there is no database".to_owned())),
+            Ok(_) => return Err(Error::NoDatabase),
             Err(error) => Err(error),
         },
         Ok(Some(loaded)) => Ok(loaded),

@@ -75,9 +75,14 @@ pub(crate) fn open(
     let started = Instant::now();
     let storage = environment.storage.as_ref();
     let directory = Directory::list(storage)?;
-    let found = match set::load(storage)? {
-        Some(loaded) => replay::read(storage, loaded, &directory, options, tables)?,
-        None => replay::read_nothing(storage, &directory)?,
+    let found = if let Some(loaded) = set::load(storage)? {
+        replay::read(storage, loaded, &directory, options, tables)?
+    } else {
+        let nothing = replay::read_nothing(storage, &directory)?;
+        if !options.create_if_missing {
+            return Err(Error::NoDatabase);
+        }
+        nothing
     };
     let mut opened = install::install(found, environment, options, &directory, tables)?;
     opened.recovery.elapsed = started.elapsed();
@@ -92,6 +97,18 @@ pub(crate) struct Directory {
     pub(crate) manifests: BTreeSet<u64>,
     pub(crate) temporaries: Vec<String>,
     pub(crate) has_current: bool,
+}
+
+/// Whether a database could be in a directory that may not be there: one of its files is. Changes
+/// nothing.
+pub(crate) fn may_be_there(storage: &dyn Storage) -> Result<bool> {
+    match storage.list() {
+        Ok(names) => Ok(names.iter().any(|name| {
+            !matches!(filename::parse(name), None | Some(FileKind::Lock | FileKind::Temporary))
+        })),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("list", "the directory", error)),
+    }
 }
 
 impl Directory {

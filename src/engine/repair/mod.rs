@@ -83,7 +83,7 @@ pub struct Repair {
 /// `is_dry` nothing is changed.
 ///
 /// # Errors
-/// `Locked`, `Io`, `NoSpace`, `UnknownFormat`, `InvalidOption` if there is no database: then the
+/// `Locked`, `Io`, `NoSpace`, `UnknownFormat`, `NoDatabase`: then the
 /// database is as it was, but for a lost `CURRENT` that may be there again, or repaired already. `Corrupt` if the result is not whole.
 pub fn repair(
     environment: &Environment,
