@@ -4,6 +4,7 @@
 //! `write`. The rules are theirs.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,8 @@ pub(crate) struct Inner {
     /// When a memtable was last flushed.
     pub(crate) last_flush: Mutex<Instant>,
     pub(crate) opened_at: Instant,
+    /// Whether flushes and merges leave what has expired: see [`Engine::keep_expired`].
+    pub(crate) keeps_expired: AtomicBool,
     /// The lock of the data directory; taken out on close.
     pub(crate) directory_lock: Mutex<Option<Box<dyn Send + Sync>>>,
 }
@@ -110,6 +113,7 @@ impl Engine {
             // What recovery flushed counts as well.
             last_flush: Mutex::new(Instant::now()),
             opened_at: Instant::now(),
+            keeps_expired: AtomicBool::new(options.keep_expired),
             directory_lock: Mutex::new(Some(directory_lock)),
             environment,
             options,
@@ -148,6 +152,26 @@ impl Engine {
     /// Walks over the keys of a range and their values, as of now.
     pub fn scan(&self, range: impl Into<KeyRange>) -> Scan {
         Scan::new(&self.inner, range.into(), Seq::MAX)
+    }
+
+    /// Walks over keys of a range that expire, those included that have expired and are still in
+    /// memory or in a file, for whoever wants to know what expires and when. It passes over the tables
+    /// in which nothing expires, so it may show what was overwritten since, and keys that do not
+    /// expire: only a lookup ([`Session::lookup_expired`]) tells what is there. It waits for nothing to
+    /// be durable.
+    pub fn scan_expiring(&self, range: impl Into<KeyRange>) -> Scan {
+        Scan::of_expiring(&self.inner, range.into())
+    }
+
+    /// Whether from now on flushes and merges leave values in the files that have expired. No reader
+    /// sees them, but [`Session::lookup_expired`] and [`Engine::scan_expiring`] do, so that somebody
+    /// can be told of each expiry; their room comes back once they are deleted or overwritten, or this
+    /// is ended. Merges that have begun may still drop some.
+    pub fn keep_expired(&self, keeps: bool) {
+        let kept = self.inner.keeps_expired.swap(keeps, Ordering::AcqRel);
+        if kept && !keeps {
+            self.inner.background.wake();
+        }
     }
 
     /// About how many keys there are in each of `ranges`, and how many of them are known to expire;

@@ -65,6 +65,9 @@ pub struct Options {
     pub level0_tables: usize,
     /// Tables whose files are kept open at once.
     pub max_open_tables: usize,
+    /// Whether values that expire stay in the files, unseen, from the first merge on: see
+    /// [`super::Engine::keep_expired`].
+    pub keep_expired: bool,
     /// Who runs the commit and background steps.
     pub scheduling: Scheduling,
     /// Who is told of what happens in the background.
@@ -84,6 +87,7 @@ impl Default for Options {
             bottom_compression: Compression::default(),
             level0_tables: 4,
             max_open_tables: MAX_OPEN_TABLES,
+            keep_expired: false,
             scheduling: Scheduling::Threads,
             listener: None,
         }

@@ -35,16 +35,32 @@ impl Record<'_> {
     }
 }
 
+/// Whether a read shows what has expired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expired {
+    /// It is gone, as for every reader.
+    Hidden,
+    /// As if its time had not come, while it is still there.
+    Shown,
+}
+
 /// A point read over tables, pinned to the version of the tables at which it was looked up.
 pub struct TableRead {
     inner: Arc<Inner>,
     version: Arc<Version>,
     key: Vec<u8>,
+    expired: Expired,
 }
 
 impl TableRead {
-    pub(crate) fn new(inner: &Arc<Inner>, version: &Arc<Version>, key: &[u8]) -> Self {
-        TableRead { inner: Arc::clone(inner), version: Arc::clone(version), key: key.to_vec() }
+    pub(crate) fn new(
+        inner: &Arc<Inner>,
+        version: &Arc<Version>,
+        key: &[u8],
+        expired: Expired,
+    ) -> Self {
+        let (inner, version) = (Arc::clone(inner), Arc::clone(version));
+        TableRead { inner, version, key: key.to_vec(), expired }
     }
 
     /// Reads, blocking on the disk; for a worker thread.
@@ -52,7 +68,7 @@ impl TableRead {
     /// # Errors
     /// `Corrupt` or `Io`: never answered as "missing".
     pub fn run(&self) -> Result<Option<Record<'static>>> {
-        self.inner.read_tables_blocking(&self.version, &self.key, Seq::MAX)
+        self.inner.read_tables_blocking(&self.version, &self.key, Seq::MAX, self.expired)
     }
 
     /// Whether its answer is still the one of the tables.
@@ -64,6 +80,14 @@ impl TableRead {
 impl Inner {
     pub(crate) fn now_ms(&self) -> u64 {
         self.environment.clock.now_ms()
+    }
+
+    /// The time by which a read judges what has expired.
+    pub(crate) fn judged_at_ms(&self, expired: Expired) -> u64 {
+        match expired {
+            Expired::Hidden => self.now_ms(),
+            Expired::Shown => 0,
+        }
     }
 
     /// The newest sequence number that a lookup may see: after a failure of the log, only what is
@@ -85,7 +109,7 @@ impl Inner {
         }
         let version = Arc::clone(&memory.version);
         drop(memory);
-        self.read_tables_blocking(&version, key, at)
+        self.read_tables_blocking(&version, key, at, Expired::Hidden)
     }
 
     /// The same for many keys, all as of one moment.
@@ -114,7 +138,7 @@ impl Inner {
             values.push(match found {
                 Some(value) => value,
                 None => self
-                    .read_tables_blocking(&version, key.as_ref(), at)?
+                    .read_tables_blocking(&version, key.as_ref(), at, Expired::Hidden)?
                     .map(|record| record.value),
             });
         }
@@ -132,8 +156,9 @@ impl Inner {
         version: &Version,
         key: &[u8],
         snapshot: Seq,
+        expired: Expired,
     ) -> Result<Option<Record<'static>>> {
-        match self.read_tables(version, key, snapshot, ReadMode::Blocking)? {
+        match self.read_tables(version, key, snapshot, ReadMode::Blocking, expired)? {
             Read::Done(record) => Ok(record),
             Read::WouldBlock => {
                 Err(Error::io("read", "a table", std::io::ErrorKind::WouldBlock.into()))
@@ -148,18 +173,19 @@ impl Inner {
         key: &[u8],
         snapshot: Seq,
         mode: ReadMode,
+        expired: Expired,
     ) -> Result<Read<Option<Record<'static>>>> {
         let found =
             version.get(key, snapshot, mode).inspect_err(|error| self.note_damage(error))?;
         Ok(match found {
-            Read::Done(found) => Read::Done(found.and_then(|found| self.pinned(found))),
+            Read::Done(found) => Read::Done(found.and_then(|found| self.pinned(found, expired))),
             Read::WouldBlock => Read::WouldBlock,
         })
     }
 
     /// What a version in a table shows, where it stands.
-    fn pinned(&self, found: table::Version) -> Option<Record<'static>> {
-        let (_, expires_ms) = live(found.kind, &found.value, || self.now_ms())?;
+    fn pinned(&self, found: table::Version, expired: Expired) -> Option<Record<'static>> {
+        let (_, expires_ms) = live(found.kind, &found.value, || self.judged_at_ms(expired))?;
         let skipped = if found.kind == Kind::Expiring { EXPIRY_BYTES } else { 0 };
         Some(Record { value: found.value.starting_at(skipped), version: found.seq, expires_ms })
     }

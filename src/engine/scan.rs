@@ -11,6 +11,7 @@ use super::db::Inner;
 use super::error::Result;
 use super::iter::Direction;
 use super::key::Seq;
+use super::options::Clock;
 use super::range::KeyRange;
 use super::view::{LiveEntries, View};
 
@@ -47,13 +48,33 @@ pub struct Scan {
     failed: bool,
     /// Whether what is shown is durable before.
     waits: bool,
+    clock: Arc<dyn Clock>,
+}
+
+/// A clock by which nothing has expired.
+struct BeforeAll;
+
+impl Clock for BeforeAll {
+    fn now_ms(&self) -> u64 {
+        0
+    }
 }
 
 impl Scan {
     /// Of what `snapshot` shows in `range`, or this moment if that is earlier.
     pub(crate) fn new(inner: &Arc<Inner>, range: KeyRange, snapshot: Seq) -> Self {
+        let clock = Arc::clone(&inner.environment.clock);
+        Self::over(inner, View::take(inner, snapshot), range, clock)
+    }
+
+    /// Of what expires and may be there, expired or not.
+    pub(crate) fn of_expiring(inner: &Arc<Inner>, range: KeyRange) -> Self {
+        Self::over(inner, View::of_expiring(inner), range, Arc::new(BeforeAll)).without_waiting()
+    }
+
+    fn over(inner: &Arc<Inner>, view: View, range: KeyRange, clock: Arc<dyn Clock>) -> Self {
         Scan {
-            view: View::take(inner, snapshot),
+            view,
             inner: Arc::clone(inner),
             range,
             direction: Direction::Forward,
@@ -61,6 +82,7 @@ impl Scan {
             has_entry: false,
             failed: false,
             waits: true,
+            clock,
         }
     }
 
@@ -101,10 +123,8 @@ impl Scan {
                     self.inner.commit.wait_to_show(self.view.seq, self.inner.is_manual())?;
                 }
                 self.inner.counters.scans.add(1);
-                {
-                    let clock = Arc::clone(&self.inner.environment.clock);
-                    none.insert(self.view.walk(clock, &self.range, self.direction))
-                }
+                let clock = Arc::clone(&self.clock);
+                none.insert(self.view.walk(clock, &self.range, self.direction))
             }
         };
         self.has_entry = walk.advance().inspect_err(|error| self.inner.note_damage(error))?;

@@ -13,7 +13,7 @@ use super::error::{Error, Result};
 use super::event::Event;
 use super::key::{EXPIRY_BYTES, Kind, Seq, live};
 use super::memory::Memory;
-use super::read::{Record, TableRead};
+use super::read::{Expired, Record, TableRead};
 use super::stalls::{Stall, StallCause};
 use super::sync::write;
 use super::table::{Read, ReadMode, Value};
@@ -80,9 +80,22 @@ impl<'e> Session<'e> {
     /// # Errors
     /// `Corrupt` or `Io`: never answered as missing.
     pub fn lookup(&self, key: &[u8]) -> Result<Lookup<'_>> {
+        self.look_up(key, Expired::Hidden)
+    }
+
+    /// The same, but it shows a value that has expired and is still there (see
+    /// [`super::Engine::keep_expired`]): the caller compares [`Record::expires_ms`] with the time.
+    ///
+    /// # Errors
+    /// As [`Session::lookup`].
+    pub fn lookup_expired(&self, key: &[u8]) -> Result<Lookup<'_>> {
+        self.look_up(key, Expired::Shown)
+    }
+
+    fn look_up(&self, key: &[u8], expired: Expired) -> Result<Lookup<'_>> {
         self.inner.counters.gets.add(1);
         if let Some(found) = self.memory.get(key, self.snapshot) {
-            let live = live(found.kind, found.value, || self.inner.now_ms());
+            let live = live(found.kind, found.value, || self.inner.judged_at_ms(expired));
             return Ok(match live {
                 Some((value, expires_ms)) => Lookup::Found(Record {
                     value: Value::lent(value),
@@ -93,10 +106,12 @@ impl<'e> Session<'e> {
             });
         }
         let version = &self.memory.version;
-        Ok(match self.inner.read_tables(version, key, self.snapshot, ReadMode::Cached)? {
+        let read =
+            self.inner.read_tables(version, key, self.snapshot, ReadMode::Cached, expired)?;
+        Ok(match read {
             Read::Done(Some(record)) => Lookup::Found(record),
             Read::Done(None) => Lookup::Missing { seq: 0 },
-            Read::WouldBlock => Lookup::Deferred(TableRead::new(self.inner, version, key)),
+            Read::WouldBlock => Lookup::Deferred(TableRead::new(self.inner, version, key, expired)),
         })
     }
 

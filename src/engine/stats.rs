@@ -33,6 +33,7 @@ pub(crate) struct Counters {
     pub(crate) compactions: Counter,
     pub(crate) moves: Counter,
     pub(crate) drops: Counter,
+    pub(crate) expired: Counter,
     pub(crate) compacted_bytes: Counter,
     pub(crate) ingested_bytes: Counter,
     /// Bytes of tables written, by their level.
@@ -104,6 +105,8 @@ pub struct Stats {
     pub moves: u64,
     /// Tables that were dropped whole, for a range delete covers them.
     pub drops: u64,
+    /// Values that flushes and merges dropped for they had expired.
+    pub expired: u64,
     /// Bytes of tables read by merges.
     pub compacted_bytes: u64,
     /// Bytes of tables that were ingested.
@@ -184,6 +187,7 @@ impl Inner {
             compactions: counters.compactions.get(),
             moves: counters.moves.get(),
             drops: counters.drops.get(),
+            expired: counters.expired.get(),
             compacted_bytes: counters.compacted_bytes.get(),
             ingested_bytes: counters.ingested_bytes.get(),
             stalled_writes: counters.stalled_writes.get(),

@@ -15,7 +15,7 @@ use super::options::Clock;
 use super::range::KeyRange;
 use super::ranges::RangeDeletes;
 use super::sync::read;
-use super::table::TableScan;
+use super::table::{Table, TableScan};
 use super::version::Version;
 
 /// What a walk over a view yields.
@@ -44,6 +44,13 @@ impl View {
             memtables,
             version: Arc::clone(&memory.version),
         }
+    }
+
+    /// The state of now, without the tables in which nothing expires.
+    pub(crate) fn of_expiring(inner: &Inner) -> Self {
+        let view = View::take(inner, Seq::MAX);
+        let version = Arc::new(view.version.only(Table::has_expiring));
+        View { version, ..view }
     }
 
     /// The state at `seq` of memtables, oldest first, over a version.

@@ -9,6 +9,7 @@ mod concurrent;
 mod damage;
 mod durability;
 mod edits;
+mod expiry;
 mod fault_operations;
 mod faults;
 mod fixtures;

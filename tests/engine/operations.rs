@@ -170,7 +170,12 @@ impl Run {
             760..800 => self.hold(),
             800..860 => self.look_back(),
             860..890 => self.let_go(),
-            890..930 => _ = self.clock.0.fetch_add(self.random.below(40), Ordering::Relaxed),
+            890..925 => _ = self.clock.0.fetch_add(self.random.below(40), Ordering::Relaxed),
+            // Which no reader can tell.
+            925..930 => {
+                let keeps = self.random.one_in(2);
+                self.engine().keep_expired(keeps);
+            }
             930..960 => self.engine().run_background(),
             960..970 => self.compact_range(),
             970..978 => self.checkpoint(),

@@ -359,6 +359,8 @@ pub(super) fn random_options(random: &mut Random) -> Options {
         durability,
         compression,
         bottom_compression,
+        // No reader can tell.
+        keep_expired: random.below(8) == 0,
         scheduling: Scheduling::Manual,
         listener: None,
     }

@@ -89,13 +89,16 @@ impl Inner {
         let retention = Retention {
             snapshots: self.snapshots.list(),
             ranges: std::sync::Arc::clone(memtable.ranges()),
-            now_ms: self.now_ms(),
+            now_ms: self.expired_ms(),
             drop_tombstones: false,
         };
         let purged_seq = retention.purged_seq(memtable.last_seq());
         let mut entries = VisibleIter::new(memtable.sorted(), retention);
         let target = Target { purged_seq, ..self.target(0) };
-        write_tables(target, &mut entries, Cuts::none(), &mut FlushSurroundings(self))
+        let tables =
+            write_tables(target, &mut entries, Cuts::none(), &mut FlushSurroundings(self))?;
+        self.counters.expired.add(entries.expired_count());
+        Ok(tables)
     }
 
     fn note_flush(&self, tables: &[TableRef], started: Instant) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::super::compaction::job::{Cuts, Surroundings, Target, write_tables};
@@ -29,6 +30,7 @@ const IDLE_AFTER: Duration = Duration::from_secs(1);
 struct Moment {
     snapshots: Vec<Seq>,
     damaged: BTreeSet<u64>,
+    /// What has expired by then may go.
     now_ms: u64,
     idle: bool,
 }
@@ -68,7 +70,9 @@ impl Inner {
         let until_idle = (!left.is_zero()).then_some(left + Duration::from_millis(1));
         let version = Arc::clone(&read(&self.memory).version);
         let moment = self.moment();
+        // While nothing expired may go, time alone changes nothing.
         let due = self.options.policy().next_look_ms(&moment.view(&version));
+        let due = due.filter(|_| !self.keeps_expired());
         let until_due = due.map(|due| Duration::from_millis(due.saturating_sub(moment.now_ms)));
         [retry, until_idle, until_due].into_iter().flatten().min()
     }
@@ -77,9 +81,18 @@ impl Inner {
         Moment {
             snapshots: self.snapshots.list(),
             damaged: self.damaged_tables(),
-            now_ms: self.now_ms(),
+            now_ms: self.expired_ms(),
             idle: !self.is_manual() && lock(&self.last_flush).elapsed() > IDLE_AFTER,
         }
+    }
+
+    fn keeps_expired(&self) -> bool {
+        self.keeps_expired.load(Ordering::Acquire)
+    }
+
+    /// Flushes and merges drop what has expired by then, in milliseconds since the Unix epoch.
+    pub(super) fn expired_ms(&self) -> u64 {
+        if self.keeps_expired() { 0 } else { self.now_ms() }
     }
 
     /// Flushes what is in memory now and merges what is in `range`.
@@ -177,6 +190,7 @@ impl Inner {
         let drained = (drained > 0).then(|| (drained, started.elapsed()));
         self.install_merged(&edit, &tables, drained)
             .inspect_err(|error| discard(error, &tables))?;
+        self.counters.expired.add(entries.expired_count());
         self.note_merge(plan, inputs, &tables, started);
         retire(inputs);
         Ok(())

@@ -55,12 +55,25 @@ pub(crate) struct VisibleIter<I> {
     last_key: Vec<u8>,
     /// Whether the current entry is one that expired.
     expired: bool,
+    expired_count: u64,
 }
 
 impl<I: EntryIter> VisibleIter<I> {
     /// Filters `inner`.
     pub(crate) fn new(inner: I, retention: Retention) -> Self {
-        VisibleIter { inner, retention, last: None, last_key: Vec::new(), expired: false }
+        VisibleIter {
+            inner,
+            retention,
+            last: None,
+            last_key: Vec::new(),
+            expired: false,
+            expired_count: 0,
+        }
+    }
+
+    /// How many values met so far had expired, and did not stay.
+    pub(crate) fn expired_count(&self) -> u64 {
+        self.expired_count
     }
 
     /// Whether the current entry of the inner iterator stays. Called once for each.
@@ -81,6 +94,7 @@ impl<I: EntryIter> VisibleIter<I> {
         }
         let is_gone = self.retention.is_gone(entry);
         self.expired = is_gone && entry.kind == Kind::Expiring;
+        self.expired_count += u64::from(self.expired);
         if is_planted(Bug::UncoverExpired) && self.expired {
             return false;
         }

@@ -112,6 +112,11 @@ impl Table {
         &self.meta
     }
 
+    /// Whether any of its entries expires.
+    pub(crate) fn has_expiring(&self) -> bool {
+        self.properties.expiring_count > 0
+    }
+
     /// Whether the table may hold `key`; "no" is certain. In memory only.
     pub(crate) fn may_contain(&self, key: &[u8], hash: KeyHash) -> bool {
         let in_range = *self.meta.smallest <= *key && *key <= *self.meta.largest;

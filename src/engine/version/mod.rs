@@ -101,6 +101,15 @@ impl Version {
         next
     }
 
+    /// This version without the tables that `keep` refuses: for a walk that wants only some.
+    pub(crate) fn only(&self, keep: impl Fn(&Table) -> bool) -> Version {
+        let mut some = self.clone();
+        for level in &mut some.levels {
+            level.retain(|table| keep(table));
+        }
+        some
+    }
+
     fn sort(&mut self) {
         let (first, deeper) = self.levels.split_at_mut(1);
         first[0].sort_by_key(|table| std::cmp::Reverse(table.meta().max_seq));
