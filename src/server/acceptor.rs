@@ -9,8 +9,9 @@ use std::net::SocketAddr;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry};
 
-use super::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TICK, LOG_INTERVAL};
+use super::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TICK};
 use super::token::Source;
+use super::warnings::{Warning, Warnings};
 
 /// The system's numbers for "too many open files", of the process and of the system.
 const EMFILE: i32 = 24;
@@ -32,6 +33,19 @@ pub(crate) struct Accepted {
     pub(crate) is_redis: bool,
 }
 
+impl Accepted {
+    /// Tells it that there is no room for it, at most so many being served, and closes.
+    pub(crate) fn turn_away(mut self, most: usize) {
+        let line = if self.is_redis {
+            "-ERR max number of clients reached\r\n".to_owned()
+        } else {
+            format!("ERR too many connections: at most {most} are allowed, try later\n")
+        };
+        // It takes this line or it does not: nobody waits for such a client.
+        let _ = self.socket.write_all(line.as_bytes());
+    }
+}
+
 /// See the module.
 pub(crate) struct Acceptor {
     listeners: Vec<Listener>,
@@ -39,7 +53,6 @@ pub(crate) struct Acceptor {
     budget: usize,
     /// No accepting before this time, in milliseconds of the reactor's clock.
     paused_until_ms: Option<u64>,
-    quiet_until_ms: u64,
 }
 
 impl Acceptor {
@@ -58,7 +71,7 @@ impl Acceptor {
             listeners.push(Listener { socket, is_redis, ready: true });
         }
         let spare = open_spare();
-        Ok(Acceptor { listeners, spare, budget: 0, paused_until_ms: None, quiet_until_ms: 0 })
+        Ok(Acceptor { listeners, spare, budget: 0, paused_until_ms: None })
     }
 
     /// The addresses, with the real ports.
@@ -90,7 +103,7 @@ impl Acceptor {
     }
 
     /// The next client within the budget.
-    pub(crate) fn next(&mut self, now_ms: u64) -> Option<Accepted> {
+    pub(crate) fn next(&mut self, now_ms: u64, warnings: &mut Warnings) -> Option<Accepted> {
         while self.budget > 0 && self.has_backlog() {
             self.budget -= 1;
             let listener = self.listeners.iter_mut().find(|listener| listener.ready)?;
@@ -105,7 +118,10 @@ impl Acceptor {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => listener.ready = false,
                 Err(error) if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => {
-                    self.shed_one(&error, now_ms);
+                    if warnings.admit(Warning::OutOfDescriptors, now_ms) {
+                        tracing::warn!(%error, "out of file descriptors: new clients are turned away");
+                    }
+                    self.shed_one(now_ms);
                 }
                 // The client gave up while it waited, or the like: the next one may do better.
                 Err(error) => tracing::debug!(%error, "a client could not be accepted"),
@@ -115,10 +131,7 @@ impl Acceptor {
     }
 
     /// Out of descriptors: gives up the spare one to accept a client, and closes it.
-    fn shed_one(&mut self, error: &io::Error, now_ms: u64) {
-        if self.may_log(now_ms) {
-            tracing::warn!(%error, "out of file descriptors: new clients are turned away");
-        }
+    fn shed_one(&mut self, now_ms: u64) {
         if self.spare.take().is_some()
             && let Some(listener) = self.listeners.iter_mut().find(|listener| listener.ready)
         {
@@ -131,28 +144,6 @@ impl Acceptor {
             self.paused_until_ms = Some(now_ms + ACCEPT_PAUSE.as_millis() as u64);
         }
         self.spare = open_spare();
-    }
-
-    /// Tells a client that there is no room for it, and closes.
-    pub(crate) fn turn_away(&mut self, client: Accepted, most: usize, now_ms: u64) {
-        if self.may_log(now_ms) {
-            tracing::warn!(connections = most, "too many connections: new clients are turned away");
-        }
-        let line = if client.is_redis {
-            "-ERR max number of clients reached\r\n".to_owned()
-        } else {
-            format!("ERR too many connections: at most {most} are allowed, try later\n")
-        };
-        // It takes this line or it does not: nobody waits for such a client.
-        let _ = { client.socket }.write_all(line.as_bytes());
-    }
-
-    fn may_log(&mut self, now_ms: u64) -> bool {
-        if now_ms < self.quiet_until_ms {
-            return false;
-        }
-        self.quiet_until_ms = now_ms + LOG_INTERVAL.as_millis() as u64;
-        true
     }
 
     /// Stops listening: further clients are refused by the system.

@@ -13,6 +13,7 @@ use crate::parser::Protocol;
 use crate::parser::request::{BATCH, Batch, Item, Parser};
 
 use super::client::{Client, Traits};
+use super::closing::CloseReason;
 use super::dispatch::{Asker, Next, Services};
 pub(crate) use super::flags::Flags;
 use super::input::Input;
@@ -38,9 +39,9 @@ pub(crate) enum Turn {
     /// The next request waits for reads that workers do.
     Awaiting,
     /// It closes when all replies are sent.
-    Closing,
+    Closing(CloseReason),
     /// Close it now: attack or flood.
-    Abort,
+    Abort(CloseReason),
 }
 
 /// See the module.
@@ -49,6 +50,8 @@ pub(crate) struct Connection<S> {
     pub(crate) socket: S,
     pub(crate) id: ConnectionId,
     pub(crate) flags: Flags,
+    /// Set once it closes.
+    close_reason: Option<CloseReason>,
     /// Absent until the first byte has told the protocol.
     parser: Option<Parser>,
     input: Input,
@@ -65,6 +68,7 @@ impl<S: Read + Write> Connection<S> {
             socket,
             id,
             flags: Flags::default(),
+            close_reason: None,
             parser: None,
             input: Input::default(),
             outbox: Outbox::default(),
@@ -104,6 +108,11 @@ impl<S: Read + Write> Connection<S> {
         self.outbox.queued_bytes() > OUTPUT_HARD_BYTES
     }
 
+    /// Why it closes: so far, that the client left.
+    pub(crate) fn close_reason(&self) -> CloseReason {
+        self.close_reason.unwrap_or(CloseReason::Ended)
+    }
+
     /// Memory that its buffers hold, in bytes.
     pub(crate) fn buffer_bytes(&self) -> usize {
         self.input.capacity() + self.outbox.capacity()
@@ -119,7 +128,9 @@ impl<S: Read + Write> Connection<S> {
         scratch: &mut [u8],
         now_ms: u64,
     ) -> io::Result<Turn> {
-        let Some(mut client) = services.clients.take(self.id) else { return Ok(Turn::Abort) };
+        let Some(mut client) = services.clients.take(self.id) else {
+            return Ok(Turn::Abort(CloseReason::Broken));
+        };
         client.served_ms = now_ms;
         let turn = self.turn_of(&mut client, services, scratch, now_ms);
         client.input_bytes = self.input.capacity() as u32;
@@ -212,14 +223,18 @@ impl<S: Read + Write> Connection<S> {
         match turn {
             Turn::Stalled => _ = self.flags.set(Flags::PARKED),
             Turn::Awaiting => _ = self.flags.set(Flags::AWAITING),
-            Turn::Closing | Turn::Abort => self.start_closing(),
+            Turn::Closing(reason) | Turn::Abort(reason) => self.start_closing(reason),
             _ => {}
         }
         turn
     }
 
     /// Executes nothing further; closes once all replies are sent.
-    pub(crate) fn start_closing(&mut self) {
+    pub(crate) fn start_closing(&mut self, reason: CloseReason) {
+        // The first reason is the right one, unless the client has to be thrown out in the end.
+        if self.close_reason.is_none() || reason.warning().is_some() {
+            self.close_reason = Some(reason);
+        }
         self.flags.set(Flags::CLOSING);
         self.flags.clear(Flags::UNPARSED.or(Flags::PARKED).or(Flags::AWAITING));
         self.input.clear();
@@ -250,7 +265,7 @@ impl<S: Read + Write> Connection<S> {
             }
         }
         services.batch = batch;
-        if matches!(turn, Turn::Closing | Turn::Abort) {
+        if matches!(turn, Turn::Closing(_) | Turn::Abort(_)) {
             used = bytes.len();
         }
         (used, turn)
@@ -298,13 +313,13 @@ impl<S: Read + Write> Connection<S> {
                 }
                 Item::Broken { error } => {
                     services.refuse_bytes(error, &mut asker);
-                    return (used, Some(Turn::Closing));
+                    return (used, Some(Turn::Closing(CloseReason::Protocol)));
                 }
                 Item::Attack => {
                     services.stats.attacks += 1;
-                    return (used, Some(Turn::Abort));
+                    return (used, Some(Turn::Abort(CloseReason::Http)));
                 }
-                Item::Flood => return (used, Some(Turn::Abort)),
+                Item::Flood => return (used, Some(Turn::Abort(CloseReason::EndlessLine))),
             };
             match next {
                 Next::Continue => {
@@ -315,7 +330,7 @@ impl<S: Read + Write> Connection<S> {
                         return (used, Some(Turn::Budget));
                     }
                 }
-                Next::Close => return (used, Some(Turn::Closing)),
+                Next::Close(reason) => return (used, Some(Turn::Closing(reason))),
                 Next::Later | Next::Await => {
                     parser.forget();
                     let turn = if next == Next::Await { Turn::Awaiting } else { Turn::Stalled };
@@ -335,23 +350,23 @@ impl<S: Read + Write> Connection<S> {
         }
         self.flags.set(Flags::ENDED);
         self.flags.clear(Flags::READABLE);
-        self.end_turn(Turn::Closing)
+        self.end_turn(Turn::Closing(CloseReason::Ended))
     }
 
     /// Adds an error that is no answer to a request, and closes.
-    pub(crate) fn refuse(&mut self, services: &mut Services<'_>, line: &str) {
+    pub(crate) fn refuse(&mut self, services: &mut Services<'_>, line: &str, reason: CloseReason) {
         if let Some(mut client) = services.clients.take(self.id) {
             let mut asker = Asker { client: &mut client, outbox: &mut self.outbox };
             services.reply_error(&mut asker, line);
             services.clients.put_back(client);
         }
-        self.start_closing();
+        self.start_closing(reason);
     }
 
     /// The log failed: what waits for the frontier never leaves.
     pub(crate) fn fail(&mut self, services: &mut Services<'_>, line: &str) {
         self.outbox.drop_unreleased();
-        self.refuse(services, line);
+        self.refuse(services, line, CloseReason::LogFailed);
     }
 
     /// Lets go what the frontier has reached. Returns whether there is something to write.
@@ -471,7 +486,7 @@ mod tests {
             turn(connection, services);
             assert!(connection.flags.has(Flags::READABLE), "the end is still to be read");
             connection.socket.reads.push_back(Ok(Vec::new()));
-            assert_eq!(turn(connection, services), Turn::Closing);
+            assert_eq!(turn(connection, services), Turn::Closing(CloseReason::Ended));
             assert!(connection.flags.has(Flags::ENDED));
         });
     }
@@ -529,7 +544,7 @@ mod tests {
         with_connection(|connection, services| {
             let bytes = b"PING\nPOST / HTTP/1.1\r\nHost: x\r\n\r\nSET k v\n";
             connection.socket.reads.push_back(Ok(bytes.to_vec()));
-            assert_eq!(turn(connection, services), Turn::Abort);
+            assert_eq!(turn(connection, services), Turn::Abort(CloseReason::Http));
             assert_eq!(services.keyspace.last_seq(), 0);
             assert!(!connection.wants_turn());
         });

@@ -120,7 +120,7 @@ pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// How long accepting pauses when not even the spare descriptor helps.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// The least time between two log lines about the same shortage.
+/// The least time between two log lines of a kind that a client can cause.
 pub(crate) const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Descriptors left to the engine's files: this share of the limit, within these bounds.

@@ -21,6 +21,7 @@ use crate::engine::{Durability, Engine};
 
 mod acceptor;
 mod client;
+mod closing;
 mod commands;
 pub mod config;
 mod connection;
@@ -47,6 +48,7 @@ pub mod start;
 mod stats;
 mod token;
 pub(crate) mod values;
+mod warnings;
 mod watch;
 mod workers;
 

@@ -21,6 +21,7 @@ use crate::engine::{Error, Result, Ticket};
 use super::dispatch::Services;
 use super::interrupt::Fault;
 use super::notify::Notifier;
+use super::warnings::Warning;
 
 /// What Redis says to who asks twice.
 const IN_PROGRESS: &str = "ERR Background save already in progress";
@@ -114,12 +115,9 @@ impl Saving {
         self.running = None;
         self.last_seconds = Some(seconds);
         self.last_ok = outcome.is_ok();
-        match outcome {
-            Ok(()) => {
-                self.count += 1;
-                self.last_time = unix_seconds();
-            }
-            Err(error) => tracing::error!(%error, "the checkpoint could not be made"),
+        if self.last_ok {
+            self.count += 1;
+            self.last_time = unix_seconds();
         }
     }
 }
@@ -134,6 +132,11 @@ impl Services<'_> {
             }
             let seconds = running.started.elapsed().as_secs();
             self.saving.end(seconds, &outcome);
+            if let Err(error) = outcome
+                && self.warnings.admit(Warning::Checkpoint, self.tick_ms)
+            {
+                tracing::error!(%error, "the checkpoint could not be made");
+            }
         } else if running.cleared.poll().is_some()
             && let Some(thread) = running.engine.take()
         {

@@ -12,6 +12,7 @@
 mod client;
 mod directory;
 mod dumps;
+mod logs;
 mod program;
 mod records;
 mod redis;

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use crate::parser::{Args, Command, Protocol, Verb};
 
 use super::super::client::{Client, Traits};
+use super::super::closing::CloseReason;
 use super::super::dispatch::Next;
 use super::super::interrupt::{Fault, Interrupt, SYNTAX};
 use super::super::values::integer;
@@ -324,13 +325,13 @@ fn kill(call: &mut Call) -> Handled {
     for client in services.clients.iter_mut() {
         if !client.traits.has(Traits::LEAVING) && target.means(client, now_ms) {
             client.traits.set(Traits::LEAVING);
-            services.kills.push(client.id);
+            services.kills.push((client.id, CloseReason::Killed));
             count += 1;
         }
     }
     if is_me {
         // The answer still goes out.
-        call.next = Next::Close;
+        call.next = Next::Close(CloseReason::Killed);
     }
     if !is_old_form {
         call.reply.count(count);

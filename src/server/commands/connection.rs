@@ -4,6 +4,7 @@ use crate::parser::error::wrong_arity;
 use crate::parser::{Args, Protocol, Verb};
 
 use super::super::client::Traits;
+use super::super::closing::CloseReason;
 use super::super::dispatch::Next;
 use super::super::interrupt::{Fault, NOT_AN_INTEGER, SYNTAX};
 use super::super::limits::CLIENT_NAME_BYTES;
@@ -20,7 +21,7 @@ pub(super) fn handle(call: &mut Call) -> Handled {
         Verb::Quit => {
             // The socket may stay for a while, until its end is read; messages are not for it any more.
             forget_subscriptions(call.client, &mut call.services.pubsub);
-            call.next = Next::Close;
+            call.next = Next::Close(CloseReason::Quit);
             call.reply.ok();
             Ok(())
         }

@@ -19,6 +19,7 @@ use crate::parser::{Args, Command, Encoder, Limits, Protocol, SyntaxError, Verb,
 
 use super::Settings;
 use super::client::{Client, Clients, Traits};
+use super::closing::CloseReason;
 use super::commands;
 use super::cursors::Cursors;
 use super::effects::Effects;
@@ -35,6 +36,7 @@ use super::settings::Runtime;
 use super::slowlog::SlowLog;
 use super::stats::Stats;
 use super::token::ConnectionId;
+use super::warnings::Warnings;
 use super::workers::{Job, Workers};
 
 mod answers;
@@ -60,7 +62,7 @@ pub(crate) enum Next {
     /// With the same request, once the reads that it needs are done.
     Await,
     /// Not at all: send what is there and close.
-    Close,
+    Close(CloseReason),
 }
 
 /// Who asked, and where the answer goes.
@@ -82,6 +84,7 @@ pub(crate) struct Services<'e> {
     pub(crate) workers: Workers,
     pub(crate) tickets: Vec<WaitingTicket>,
     pub(crate) stats: Stats,
+    pub(crate) warnings: Warnings,
     pub(crate) identity: Identity,
     pub(crate) runtime: Runtime,
     pub(crate) clients: Clients,
@@ -99,7 +102,7 @@ pub(crate) struct Services<'e> {
     pub(crate) delivery_bytes: usize,
     most_delivery_bytes: usize,
     /// Connections to be closed.
-    pub(crate) kills: Vec<ConnectionId>,
+    pub(crate) kills: Vec<(ConnectionId, CloseReason)>,
     /// Clients that see all commands.
     pub(crate) monitors: Vec<ConnectionId>,
     /// Memory for the requests that are parsed together.
@@ -137,6 +140,7 @@ impl<'e> Services<'e> {
             workers: Workers::start(settings.workers, notifier).map_err(super::Error::Start)?,
             tickets: Vec::new(),
             stats: Stats::new(settings.max_connections),
+            warnings: Warnings::default(),
             identity: Identity::new(addresses, settings.durability),
             runtime: Runtime::new(settings),
             clients: Clients::default(),
@@ -202,7 +206,7 @@ impl Services<'_> {
     ) {
         if self.delivery_bytes + bytes > self.most_delivery_bytes {
             self.stats.slow_readers += 1;
-            self.kills.push(to);
+            self.kills.push((to, CloseReason::SlowReader));
             return;
         }
         let bytes = write();

@@ -19,6 +19,7 @@ pub(super) fn write(text: &mut String, facts: &Facts<'_, '_>) -> Written {
     writeln!(text, "parked_writes:{}", stats.parked)?;
     writeln!(text, "slow_readers_closed:{}", stats.slow_readers)?;
     writeln!(text, "http_attacks_closed:{}", stats.attacks)?;
+    writeln!(text, "log_warnings_left_out:{}", services.warnings.left_out())?;
     write_tables(text, facts)
 }
 

@@ -3,6 +3,7 @@
 
 use mio::Interest;
 
+use super::super::closing::CloseReason;
 use super::super::connection::Flags;
 use super::super::outbox::Flushed;
 use super::super::token::{ConnectionId, Source};
@@ -88,7 +89,7 @@ impl Reactor<'_> {
             }
             Err(error) => {
                 tracing::debug!(%error, "a client does not take its replies any more");
-                self.doom(id);
+                self.doom(id, CloseReason::Broken);
             }
         }
     }
@@ -122,8 +123,8 @@ impl Reactor<'_> {
         let token = Source::Connection(id).token();
         let registry = self.poll.registry();
         if let Err(error) = registry.reregister(&mut connection.socket, token, interest) {
-            tracing::warn!(%error, "a connection cannot be watched any more");
-            self.doom(id);
+            tracing::debug!(%error, "a connection cannot be watched any more");
+            self.doom(id, CloseReason::Unwatched);
         }
     }
 
@@ -135,14 +136,14 @@ impl Reactor<'_> {
         let Some(connection) = find(&mut self.connections, id) else { return };
         if stopping {
             connection.discard(&mut self.scratch);
-            return self.doom(id);
+            return self.doom(id, CloseReason::Stopping);
         }
         if connection.flags.has(Flags::LINGERING) {
             return;
         }
         let ended = connection.flags.has(Flags::ENDED);
         if ended || connection.socket.shutdown(std::net::Shutdown::Write).is_err() {
-            return self.doom(id);
+            return self.doom(id, CloseReason::Ended);
         }
         connection.flags.set(Flags::LINGERING);
         connection.output_ms = self.now_ms;
@@ -151,11 +152,7 @@ impl Reactor<'_> {
 
     /// Closes a connection that lets its replies pile up.
     pub(super) fn close_slow_reader(&mut self, id: ConnectionId) {
-        let Some(connection) = find(&mut self.connections, id) else { return };
-        let queued_bytes = connection.outbox.queued_bytes();
-        let peer = connection.socket.peer_addr().map_or_else(|_| "?".into(), |a| a.to_string());
-        tracing::warn!(peer, queued_bytes, "closed a client that does not read its replies");
         self.services.stats.slow_readers += 1;
-        self.doom(id);
+        self.doom(id, CloseReason::SlowReader);
     }
 }

@@ -21,6 +21,7 @@ use slab::Slab;
 use crate::engine::Engine;
 
 use super::acceptor::Acceptor;
+use super::closing::CloseReason;
 use super::connection::{Connection, Flags};
 use super::dispatch::Services;
 use super::limits::{EVENTS_PER_POLL, POOLED_BUFFER_BYTES, POOLED_BUFFERS, READ_BUFFER_BYTES};
@@ -147,6 +148,7 @@ impl<'e> Reactor<'e> {
             self.watch();
             self.close_doomed();
             self.accept();
+            self.services.warnings.tell_left_out(self.now_ms);
             if let Some(outcome) = self.advance_stop() {
                 return outcome;
             }
@@ -181,6 +183,7 @@ impl<'e> Reactor<'e> {
             self.stopping.deadline_ms(),
             self.retry_ms,
             expiry_ms,
+            self.services.warnings.due_ms(),
         ];
         let next_ms = times.into_iter().flatten().min()?;
         // One more: the clock rounds down, and a timer must not be early and spin.
@@ -230,7 +233,7 @@ impl<'e> Reactor<'e> {
         let draining = self.stopping.has_begun();
         let Some(connection) = find(&mut self.connections, id) else { return };
         if draining && !connection.flags.has(Flags::UNPARSED) {
-            connection.start_closing();
+            connection.start_closing(CloseReason::Stopping);
         }
         let closing = connection.flags.has(Flags::CLOSING) && connection.outbox.is_empty();
         if connection.outbox.has_released() || closing {
@@ -254,9 +257,9 @@ impl<'e> Reactor<'e> {
     }
 
     /// Closes a connection at the end of the tick.
-    fn doom(&mut self, id: ConnectionId) {
+    fn doom(&mut self, id: ConnectionId, reason: CloseReason) {
         if let Some(connection) = find(&mut self.connections, id) {
-            connection.start_closing();
+            connection.start_closing(reason);
             connection.flags.clear(Flags::READABLE);
             enlist(&mut self.lists.doomed, connection, Flags::ON_DOOMED);
         }
@@ -268,6 +271,7 @@ impl<'e> Reactor<'e> {
                 continue;
             }
             let mut connection = self.connections.remove(id.slot as usize);
+            log_close(&connection, &mut self.services, self.now_ms);
             self.services.forget_client(id);
             // Closing takes it off the poll anyway; this is for systems where it does not.
             let _ = self.poll.registry().deregister(&mut connection.socket);
@@ -302,6 +306,23 @@ fn find(
 fn enlist(list: &mut Vec<ConnectionId>, connection: &mut Connection<TcpStream>, flag: Flags) {
     if connection.flags.set(flag) {
         list.push(connection.id);
+    }
+}
+
+/// Says that a connection is closed, and why.
+fn log_close(connection: &Connection<TcpStream>, services: &mut Services<'_>, now_ms: u64) {
+    let reason = connection.close_reason();
+    let Some(client) = services.clients.get_mut(connection.id) else { return };
+    let (number, peer) = (client.number, client.peer);
+    let unread_bytes = connection.outbox.queued_bytes();
+    match reason.warning() {
+        None => {
+            tracing::debug!(client = number, %peer, unread_bytes, %reason, "closed a connection");
+        }
+        Some(warning) if services.warnings.admit(warning, now_ms) => {
+            tracing::warn!(client = number, %peer, unread_bytes, %reason, "closed a connection");
+        }
+        Some(_) => {}
     }
 }
 

@@ -5,11 +5,13 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 use super::super::acceptor::Accepted;
+use super::super::closing::CloseReason;
 use super::super::connection::{Flags, Turn};
 use super::super::dispatch::Asker;
 use super::super::keyspace::Fetched;
 use super::super::limits::{LOOKUP_BYTES, MAX_CONNECTIONS, MESSAGES_HARD_BYTES};
 use super::super::token::{ConnectionId, Source};
+use super::super::warnings::Warning;
 use super::super::workers::Completion;
 use super::{Connection, Reactor, as_ms, enlist, find, recycle};
 use crate::engine::Error;
@@ -46,38 +48,22 @@ impl Reactor<'_> {
 
     fn end_turn(&mut self, id: ConnectionId, turn: io::Result<Turn>) {
         match turn {
-            Ok(Turn::Abort) => {
-                self.log_abort(id);
-                return self.doom(id);
-            }
+            Ok(Turn::Abort(reason)) => return self.doom(id, reason),
             Ok(Turn::Stalled) => self.lists.parked.push(id),
             Ok(_) => {}
             Err(error) => {
                 tracing::debug!(%error, "a client's connection broke");
-                return self.doom(id);
+                return self.doom(id, CloseReason::Broken);
             }
         }
         self.enlist_by_state(id);
-    }
-
-    fn log_abort(&mut self, id: ConnectionId) {
-        let Some(connection) = find(&mut self.connections, id) else { return };
-        let peer = connection.socket.peer_addr().map_or_else(|_| "?".into(), |a| a.to_string());
-        if connection.is_flooding() {
-            tracing::warn!(peer, "closed a connection that sent a line without end");
-        } else {
-            tracing::warn!(
-                peer,
-                "closed a connection that spoke HTTP: possibly a browser made to attack this port"
-            );
-        }
     }
 
     /// Reads a connection that is closing, so that its last reply is not lost to a reset.
     fn discard(&mut self, id: ConnectionId) {
         let Some(connection) = find(&mut self.connections, id) else { return };
         if connection.discard(&mut self.scratch) {
-            return self.doom(id);
+            return self.doom(id, CloseReason::Ended);
         }
         self.enlist_by_state(id);
     }
@@ -177,8 +163,8 @@ impl Reactor<'_> {
                 self.enlist_by_state(message.to);
             }
         }
-        for id in std::mem::take(&mut self.services.kills) {
-            self.doom(id);
+        for (id, reason) in std::mem::take(&mut self.services.kills) {
+            self.doom(id, reason);
         }
     }
 
@@ -224,10 +210,13 @@ impl Reactor<'_> {
         let most = self.services.stats.max_connections.min(MAX_CONNECTIONS);
         let now_ms = self.now_ms;
         self.acceptor.begin_tick(now_ms);
-        while let Some(accepted) = self.acceptor.next(now_ms) {
+        while let Some(accepted) = self.acceptor.next(now_ms, &mut self.services.warnings) {
             if self.connections.len() >= most {
                 self.services.stats.refused += 1;
-                self.acceptor.turn_away(accepted, most, now_ms);
+                if self.services.warnings.admit(Warning::TooManyConnections, now_ms) {
+                    tracing::warn!(most, "too many connections: a new client is turned away");
+                }
+                accepted.turn_away(most);
                 continue;
             }
             let Accepted { mut socket, peer, is_redis } = accepted;
@@ -239,12 +228,15 @@ impl Reactor<'_> {
             let token = Source::Connection(id).token();
             let registry = self.poll.registry();
             if let Err(error) = registry.register(&mut socket, token, mio::Interest::READABLE) {
-                tracing::warn!(%error, "a new connection cannot be watched");
+                if self.services.warnings.admit(Warning::Unwatched, now_ms) {
+                    tracing::warn!(%error, "a new connection cannot be watched");
+                }
                 continue;
             }
             let connection = entry.insert(Connection::new(socket, id, now_ms));
             let client = self.services.add_client(id, peer, local);
             client.descriptor = connection.socket.as_raw_fd();
+            tracing::debug!(client = client.number, %peer, %local, "opened a connection");
             if is_redis {
                 connection.expect(Protocol::Resp2);
                 client.protocol = Protocol::Resp2;

@@ -4,10 +4,11 @@
 
 use crate::engine::{Health, Ticket};
 
+use super::super::closing::CloseReason;
 use super::super::connection::Flags;
 use super::super::limits::SIGNAL_ECHO;
 use super::super::{Error, Stopped};
-use super::{Reactor, as_ms};
+use super::{Reactor, as_ms, log_close};
 
 /// How far stopping has got.
 #[derive(Default)]
@@ -108,6 +109,10 @@ impl Reactor<'_> {
         let left = self.connections.len();
         if left > 0 {
             tracing::warn!(clients = left, "closing clients that did not collect their replies");
+        }
+        for (_, connection) in &mut self.connections {
+            connection.start_closing(CloseReason::Stopping);
+            log_close(connection, &mut self.services, self.now_ms);
         }
         self.connections.clear();
         tracing::info!("stopping: saving");

@@ -3,6 +3,7 @@
 //! which many slow clients could fill where each keeps to its own bounds. Only connections in such a state are on the list, it is gone through
 //! once a second, and while it is empty no timer runs.
 
+use super::super::closing::CloseReason;
 use super::super::connection::Flags;
 use super::super::token::ConnectionId;
 use super::{Reactor, as_ms, enlist, find};
@@ -35,13 +36,8 @@ impl Reactor<'_> {
             if total <= self.client_buffers_bytes {
                 break;
             }
-            tracing::warn!(
-                bytes,
-                total,
-                "closed a client: all clients' buffers are over their bound"
-            );
             total -= bytes;
-            self.doom(id);
+            self.doom(id, CloseReason::Buffers);
         }
     }
 
@@ -51,7 +47,7 @@ impl Reactor<'_> {
         connection.flags.clear(Flags::ON_WATCH);
         let output_ms = now_ms.saturating_sub(connection.output_ms);
         if connection.flags.has(Flags::LINGERING) && output_ms >= as_ms(timeouts.linger) {
-            return self.doom(id);
+            return self.doom(id, CloseReason::Ended);
         }
         if connection.flags.has(Flags::BLOCKED) && output_ms >= as_ms(timeouts.output_stuck) {
             return self.close_slow_reader(id);
@@ -60,7 +56,7 @@ impl Reactor<'_> {
         if connection.has_partial() && input_ms >= as_ms(timeouts.request_stuck) {
             let seconds = timeouts.request_stuck.as_secs();
             let sentence = format!("ERR the request stood unfinished for {seconds} seconds");
-            connection.refuse(&mut self.services, &sentence);
+            connection.refuse(&mut self.services, &sentence, CloseReason::Unfinished);
             enlist(&mut self.lists.dirty, connection, Flags::ON_DIRTY);
         }
         self.enlist_by_state(id);
