@@ -1,5 +1,5 @@
 //! Which protocol a connection speaks. The first byte decides, once and for good: RESP requests of
-//! every Redis client begin with `*`, and no text command does.
+//! every Redis client begin with `*`, RESP strings with `$`, and no text command with either.
 
 /// A protocol, as far as requests and replies differ by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,7 +16,7 @@ pub enum Protocol {
 impl Protocol {
     /// The protocol of a connection whose first byte is `first`.
     pub fn detect(first: u8) -> Self {
-        if first == b'*' { Protocol::Resp2 } else { Protocol::Text }
+        if matches!(first, b'*' | b'$') { Protocol::Resp2 } else { Protocol::Text }
     }
 }
 
@@ -52,6 +52,7 @@ mod tests {
     #[test]
     fn the_first_byte_decides() {
         assert_eq!(Protocol::detect(b'*'), Protocol::Resp2);
+        assert_eq!(Protocol::detect(b'$'), Protocol::Resp2);
         assert_eq!(Protocol::detect(b'S'), Protocol::Text);
         assert_eq!(Protocol::detect(0), Protocol::Text);
     }

@@ -2,8 +2,8 @@
 //!
 //! Double quotes know `\n`, `\r`, `\t`, `\b`, `\a`, `\xHH`, and a backslash before any other byte
 //! stands for that byte; single quotes know only `\'`. A quote may open inside of a word, but behind
-//! the one that closes must come a blank or the end. A NUL is a byte like any other; Redis never
-//! answers a line with one. A word is borrowed unless something in it was quoted.
+//! the one that closes must come a blank or the end. A NUL is a byte like any other here; the
+//! parser lets no line with one come so far. A word is borrowed unless something in it was quoted.
 
 use std::borrow::Cow;
 

@@ -3,18 +3,19 @@
 //! [`LineParser`] is resumable: it remembers how far it has looked for the LF, so that a request
 //! that trickles in byte by byte costs O(n) in all. A line past the limit is reported at once and then
 //! thrown away up to its LF without being kept, so the caller's buffer stays bounded; who goes on
-//! sending such a line is a flood.
+//! sending such a line is a flood. A long line that does not even begin with a command is not waited
+//! for: what sends it does not speak this protocol.
 //!
 //! Words are split by runs of the byte 0x20 alone. Where a command takes the rest of the line, that
 //! is everything behind the *one* space after the word before it: values keep their spaces.
 
 use memchr::memchr;
 
-use super::Limits;
 use super::detect::is_http;
-use super::error::SyntaxError;
+use super::error::{ProtocolError, SyntaxError};
 use super::request::{Item, Span, Words};
 use super::table::{Command, find, find_subcommand};
+use super::{Limits, MAX_LINE_BYTES};
 
 /// Finds requests in a stream of bytes.
 #[derive(Debug, Default)]
@@ -39,7 +40,11 @@ impl LineParser {
             return self.discard(input, discarded, limits);
         }
         let seen = self.searched.min(input.len());
-        match memchr(b'\n', &input[seen..]) {
+        let end = memchr(b'\n', &input[seen..]);
+        if is_no_command(&input[..end.map_or(input.len(), |at| seen + at)]) {
+            return Item::Broken { error: ProtocolError::LongInline };
+        }
+        match end {
             Some(at) => {
                 self.searched = 0;
                 parse_line(Cursor { bytes, at: used, end: used + seen + at }, limits, spans)
@@ -77,6 +82,15 @@ impl LineParser {
         }
         Item::Nothing { consumed: input.len() }
     }
+}
+
+/// Whether so much of a line has come that a command should stand at its front, and none does.
+fn is_no_command(line: &[u8]) -> bool {
+    if line.len() <= MAX_LINE_BYTES {
+        return false;
+    }
+    let mut front = Cursor { bytes: line, at: 0, end: MAX_LINE_BYTES };
+    front.word().is_none_or(|name| find(front.of(name)).is_none())
 }
 
 /// A stretch of bytes that words are taken from.
@@ -294,6 +308,33 @@ mod tests {
         let mut line = vec![b'x'; LIMITS.line_bytes() + 1];
         line.push(b'\n');
         assert!(error(&line).starts_with("line too long"));
+    }
+
+    #[test]
+    fn a_long_line_that_begins_with_no_command_is_not_waited_for() {
+        let limits = Limits { value_bytes: 1 << 20, ..LIMITS };
+        let broken = Item::Broken { error: ProtocolError::LongInline };
+        for start in ["\0", "FLY ", &" ".repeat(MAX_LINE_BYTES)] {
+            let bytes = [start.as_bytes(), &vec![b'A'; MAX_LINE_BYTES], b"\n"].concat();
+            for end in [MAX_LINE_BYTES + 1, bytes.len() - 1, bytes.len()] {
+                let item = LineParser::default().parse(&bytes[..end], 0, &limits, &mut Vec::new());
+                assert_eq!(item, broken, "{end} bytes came");
+            }
+            let parse = |end| LineParser::default().parse(&bytes[..end], 0, &limits, &mut vec![]);
+            assert_eq!(parse(MAX_LINE_BYTES), Item::Partial);
+        }
+        let bytes = [b"  SET k ", &vec![b'A'; MAX_LINE_BYTES][..]].concat();
+        let item = LineParser::default().parse(&bytes, 0, &limits, &mut Vec::new());
+        assert_eq!(item, Item::Partial);
+    }
+
+    #[test]
+    fn a_line_of_a_stranger_is_short() {
+        let limits = Limits { value_bytes: 1 << 20, is_stranger: true, ..LIMITS };
+        let line = [b"SET k ", &vec![b'A'; MAX_LINE_BYTES][..]].concat();
+        let item = LineParser::default().parse(&line, 0, &limits, &mut Vec::new());
+        let error = SyntaxError::LineTooLong { max: MAX_LINE_BYTES };
+        assert_eq!(item, Item::Invalid { consumed: line.len(), error });
     }
 
     #[test]

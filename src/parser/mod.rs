@@ -24,6 +24,10 @@ pub use reply::Encoder;
 pub use request::{Args, OwnedArgs};
 pub use table::{Command, Verb};
 
+/// The longest line that stands for a length, an inline command, or no command at all, in bytes; and the
+/// longest of someone who has not authenticated.
+const MAX_LINE_BYTES: usize = 64 << 10;
+
 /// What a line may hold besides its key and value: verb, spaces, CR. In bytes.
 const LINE_SLACK_BYTES: usize = 1 << 10;
 
@@ -47,6 +51,7 @@ pub struct Limits {
 impl Limits {
     /// The longest line, its LF not counted.
     pub fn line_bytes(&self) -> usize {
-        self.key_bytes + self.value_bytes + LINE_SLACK_BYTES
+        let most = self.key_bytes + self.value_bytes + LINE_SLACK_BYTES;
+        if self.is_stranger { most.min(MAX_LINE_BYTES) } else { most }
     }
 }

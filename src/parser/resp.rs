@@ -5,17 +5,14 @@
 //! reserved for it; what breaks the protocol cannot be resynchronized and ends the connection, with
 //! the error that Redis gives.
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
-use super::Limits;
 use super::detect::is_http;
 use super::error::ProtocolError;
 use super::inline;
 use super::request::{Item, OwnedArgs, Span, Words};
+use super::{Limits, MAX_LINE_BYTES};
 use crate::planted::{Bug, is_planted};
-
-/// The longest line that stands for a length or an inline command, in bytes.
-const MAX_LINE_BYTES: usize = 64 << 10;
 
 /// What a client that has not authenticated may send: words, and bytes in one.
 const STRANGER_WORDS: u32 = 10;
@@ -234,8 +231,9 @@ fn parse_length(digits: &[u8]) -> Option<i64> {
 }
 
 fn inline_command(bytes: &[u8], limits: &Limits) -> Step<Begun> {
-    let end = memchr(b'\n', bytes).unwrap_or(bytes.len());
-    if end > MAX_LINE_BYTES {
+    // Nothing that Redis would answer has a NUL: there the line would never end.
+    let end = memchr2(b'\n', 0, bytes).unwrap_or(bytes.len());
+    if end > MAX_LINE_BYTES || bytes.get(end) == Some(&0) {
         return Step::Broken(ProtocolError::LongInline);
     }
     if end == bytes.len() {
@@ -410,6 +408,18 @@ mod tests {
         let limits = Limits { bulk_bytes: 1 << 20, ..limits };
         let item = RespParser::default().parse(b"*1\r\n$20000\r\n", 0, &limits, &mut Vec::new());
         assert_eq!(item, Item::Broken { error: ProtocolError::StrangerBulk });
+    }
+
+    /// In Redis such a line never ends, whatever comes behind the NUL.
+    #[test]
+    fn an_inline_command_with_a_nul_is_refused_at_once() {
+        for bytes in [&b"\0"[..], b"$\0", b"$\0AAA\n", b"PING \0\r\nPING\r\n", b"\0\nPING\r\n"] {
+            assert_eq!(error(bytes), "Protocol error: too big inline request");
+            for cut in 0..bytes.len() {
+                assert_eq!(all(bytes, &[cut]), all(bytes, &[]), "{cut}");
+            }
+        }
+        assert_eq!(error(b"PING\n\0"), "Protocol error: too big inline request");
     }
 
     #[test]

@@ -9,8 +9,8 @@
 use std::io::{self, ErrorKind, Read, Write};
 
 use crate::engine::Seq;
-use crate::parser::Protocol;
 use crate::parser::request::{BATCH, Batch, Item, Parser};
+use crate::parser::{Protocol, SyntaxError};
 
 use super::client::{Client, Traits};
 use super::closing::CloseReason;
@@ -299,6 +299,12 @@ impl<S: Read + Write> Connection<S> {
                 }
                 Item::Array { words, .. } => {
                     services.execute_words(batch.words(words, bytes), &mut asker)
+                }
+                Item::Invalid { error: SyntaxError::LineTooLong { .. }, .. }
+                    if limits.is_stranger && asker.client.traits.has(Traits::AUTHENTICATED) =>
+                {
+                    parser.forget();
+                    return (used, None);
                 }
                 Item::Invalid { error, .. } => {
                     services.refuse_line(error, &mut asker);

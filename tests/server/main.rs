@@ -17,6 +17,7 @@ mod faults;
 mod frontier;
 mod harness;
 mod keys;
+mod pipelines;
 mod reactor;
 mod resp;
 mod scripts;

@@ -151,10 +151,10 @@ fn spelt(text: &[u8]) -> Option<i64> {
 
 fn inline(bytes: &[u8]) -> Outcome {
     let mut end = 0;
-    while end < bytes.len() && bytes[end] != b'\n' {
+    while end < bytes.len() && bytes[end] != b'\n' && bytes[end] != 0 {
         end += 1;
     }
-    if end > LINE_BYTES {
+    if end > LINE_BYTES || (end < bytes.len() && bytes[end] == 0) {
         return Outcome::Broken("too big inline request".to_owned());
     }
     if end == bytes.len() {

@@ -74,7 +74,7 @@ type Parse = fn(&Stream) -> Told;
 fn judge(stream: &Stream, parser: Parse, naive: Parse) -> Result<u64, String> {
     if let Some(&first) = stream.bytes.first() {
         let is_resp = Protocol::detect(first) != Protocol::Text;
-        if is_resp != (first == 0x2a) {
+        if is_resp != (first == 0x2a || first == 0x24) {
             return Err(format!("the protocol of a stream that begins with {first} is mistaken"));
         }
     }
