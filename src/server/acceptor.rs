@@ -123,8 +123,17 @@ impl Acceptor {
                     }
                     self.shed_one(now_ms);
                 }
-                // The client gave up while it waited, or the like: the next one may do better.
-                Err(error) => tracing::debug!(%error, "a client could not be accepted"),
+                // The client gave up while it waited: the next one may do better.
+                Err(error) if is_of_the_client(&error) => {
+                    tracing::debug!(%error, "a client could not be accepted");
+                }
+                // The system is short of something, and would be so again at once.
+                Err(error) => {
+                    if warnings.admit(Warning::AcceptFailed, now_ms) {
+                        tracing::warn!(%error, "no clients can be accepted for now");
+                    }
+                    self.paused_until_ms = Some(now_ms + ACCEPT_PAUSE.as_millis() as u64);
+                }
             }
         }
         None
@@ -154,6 +163,20 @@ impl Acceptor {
         }
         self.paused_until_ms = None;
     }
+}
+
+/// Whether a failure to accept is due to the client that waited first, and to nothing else.
+fn is_of_the_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::Interrupted
+            | ErrorKind::NetworkDown
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::HostUnreachable
+            | ErrorKind::TimedOut
+    )
 }
 
 fn open_spare() -> Option<File> {

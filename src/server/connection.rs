@@ -158,6 +158,7 @@ impl<S: Read + Write> Connection<S> {
             None => Ok(Turn::Drained),
             Some(0) => Ok(self.end_of_input(client, services)),
             Some(count) => {
+                services.stats.reads += 1;
                 services.stats.read_bytes += count as u64;
                 self.input_ms = now_ms;
                 Ok(self.execute_read(&scratch[..count], client, services))

@@ -39,6 +39,10 @@ pub(crate) struct Stats {
     pub(crate) deferred: u64,
     /// Times that a connection was parked because the engine was behind.
     pub(crate) parked: u64,
+    /// Turns of the reactor's loop, reads from sockets, and attempts to write to them.
+    pub(crate) ticks: u64,
+    pub(crate) reads: u64,
+    pub(crate) writes: u64,
     pub(crate) read_bytes: u64,
     pub(crate) written_bytes: u64,
     /// Connections closed because their output was not read.
@@ -76,6 +80,9 @@ impl Stats {
             misses: 0,
             deferred: 0,
             parked: 0,
+            ticks: 0,
+            reads: 0,
+            writes: 0,
             read_bytes: 0,
             written_bytes: 0,
             slow_readers: 0,

@@ -14,12 +14,13 @@ pub(crate) enum Warning {
     Unwatched,
     TooManyConnections,
     OutOfDescriptors,
+    AcceptFailed,
     Checkpoint,
 }
 
 impl Warning {
     /// All kinds, each at the place that its number says.
-    const ALL: [Warning; 8] = [
+    const ALL: [Warning; 9] = [
         Warning::Http,
         Warning::EndlessLine,
         Warning::SlowReader,
@@ -27,6 +28,7 @@ impl Warning {
         Warning::Unwatched,
         Warning::TooManyConnections,
         Warning::OutOfDescriptors,
+        Warning::AcceptFailed,
         Warning::Checkpoint,
     ];
 
@@ -40,6 +42,7 @@ impl Warning {
             Warning::Unwatched => "closed more connections that the system cannot watch",
             Warning::TooManyConnections => "turned more clients away: too many connections",
             Warning::OutOfDescriptors => "turned more clients away: out of file descriptors",
+            Warning::AcceptFailed => "more clients could not be accepted",
             Warning::Checkpoint => "more checkpoints could not be made",
         }
     }

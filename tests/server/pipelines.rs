@@ -40,3 +40,36 @@ fn what_never_ends_is_refused_after_64_kib_at_the_latest() {
     client.ask(&format!("SET k {}", "A".repeat(100_000)), "OK");
     harness.stop();
 }
+
+/// How often the reactor has woken and tried to write while nothing happened for a while.
+fn idle_work(watcher: &mut Client) -> u64 {
+    let work = |watcher: &mut Client| {
+        watcher.figure("eventloop_cycles") + watcher.figure("total_writes_processed")
+    };
+    let before = work(watcher);
+    watcher.expect_silence();
+    watcher.expect_silence();
+    work(watcher) - before
+}
+
+#[test]
+fn who_does_not_read_costs_nothing() {
+    let harness = Harness::start();
+    let mut watcher = harness.connect();
+    watcher.ask(&format!("SET big {}", "x".repeat(1 << 20)), "OK");
+    let readers: Vec<Client> = (0..8)
+        .map(|_| {
+            let mut client = harness.connect();
+            client.send("GET big\n".repeat(20));
+            client
+        })
+        .collect();
+    // Bounded by far more than a busy machine needs, and far less than a spin takes.
+    assert!(idle_work(&mut watcher) < 200);
+    for mut reader in readers {
+        let mut some = vec![0; 3 << 20];
+        reader.socket.read_exact(&mut some).unwrap();
+        assert!(idle_work(&mut watcher) < 200, "who reads a little at a time costs little");
+    }
+    harness.stop();
+}

@@ -169,7 +169,10 @@ pub(super) fn write_stats(text: &mut String, facts: &Facts<'_, '_>) -> Written {
     writeln!(text, "pubsub_patterns:{}", pubsub.pattern_count())?;
     writeln!(text, "latest_fork_usec:0")?;
     writeln!(text, "total_forks:0")?;
-    writeln!(text, "total_error_replies:{}", stats.errors)
+    writeln!(text, "total_error_replies:{}", stats.errors)?;
+    writeln!(text, "total_reads_processed:{}", stats.reads)?;
+    writeln!(text, "total_writes_processed:{}", stats.writes)?;
+    writeln!(text, "eventloop_cycles:{}", stats.ticks)
 }
 
 pub(super) fn write_replication(text: &mut String, facts: &Facts<'_, '_>) -> Written {

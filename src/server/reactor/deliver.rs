@@ -69,6 +69,7 @@ impl Reactor<'_> {
     fn flush(&mut self, id: ConnectionId) {
         let Some(connection) = find(&mut self.connections, id) else { return };
         connection.flags.clear(Flags::ON_DIRTY);
+        self.services.stats.writes += 1;
         match connection.flush(self.now_ms) {
             Ok(Flushed::All(count)) => {
                 self.services.stats.written_bytes += count as u64;

@@ -7,7 +7,9 @@
 //! that is alone has its writes synced in place, since nobody else is kept waiting by it.
 //!
 //! Connections that need something are on lists of ids, each at most once (a flag says so): the cost
-//! of a tick depends on the connections that do something, not on those that are open.
+//! of a tick depends on the connections that do something, not on those that are open. While `ready`
+//! or `dirty` has anybody the poll does not sleep, so nobody is on them who can only wait: a connection
+//! whose socket took nothing is on neither until its WRITABLE event has come.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -165,6 +167,7 @@ impl<'e> Reactor<'e> {
             Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
             other => other?,
         }
+        self.services.stats.ticks += 1;
         self.now_ms = self.started.elapsed().as_millis() as u64;
         self.services.tick_ms = self.now_ms;
         Ok(())
@@ -235,8 +238,11 @@ impl<'e> Reactor<'e> {
         if draining && !connection.flags.has(Flags::UNPARSED) {
             connection.start_closing(CloseReason::Stopping);
         }
-        let closing = connection.flags.has(Flags::CLOSING) && connection.outbox.is_empty();
-        if connection.outbox.has_released() || closing {
+        let blocked = connection.flags.has(Flags::BLOCKED);
+        let closes = connection.flags.has(Flags::CLOSING)
+            && !connection.flags.has(Flags::LINGERING)
+            && connection.outbox.is_empty();
+        if connection.outbox.has_released() && !blocked || closes {
             enlist(&mut self.lists.dirty, connection, Flags::ON_DIRTY);
         }
         if connection.outbox.waits_for_frontier() {
@@ -245,10 +251,7 @@ impl<'e> Reactor<'e> {
         if connection.wants_turn() {
             enlist(&mut self.lists.ready, connection, Flags::ON_READY);
         }
-        let timed = connection.has_partial()
-            || connection.flags.has(Flags::BLOCKED)
-            || connection.flags.has(Flags::LINGERING);
-        if timed {
+        if connection.has_partial() || blocked || connection.flags.has(Flags::LINGERING) {
             if self.lists.watch.is_empty() {
                 self.next_watch_ms = self.now_ms + as_ms(self.timeouts.watch_interval);
             }
