@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::error::Result;
-use super::iter::{Direction, Entry, EntryIter, Input, MergeIter};
+use super::iter::{Direction, Entry, EntryIter, Input, MergeIter, ScanRange};
 use super::journal::format::BLOCK_BYTES;
 use super::journal::{self, Ending, GroupBuffer, Header, Purpose};
 use super::key::{Kind, Seq};
@@ -50,7 +50,7 @@ impl Memtable {
     /// # Errors
     /// None: it is all in memory.
     pub fn scan(&self, start: &[u8], limit: usize) -> Result<usize> {
-        let runs = self.0.view().scan(start, None, Direction::Forward);
+        let runs = self.0.view().scan(Direction::Forward, |_| Some(ScanRange { start, end: None }));
         let runs = runs.into_iter().map(|run| Box::new(run) as Input).collect();
         count(MergeIter::new(runs, Direction::Forward), limit)
     }

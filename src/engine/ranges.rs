@@ -12,7 +12,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::sync::Arc;
 
+use super::iter::{Direction, ScanRange};
 use super::key::Seq;
 
 /// One range delete.
@@ -136,6 +138,33 @@ impl RangeDeletes {
         count.checked_sub(1).map_or(0, |last| fragment.seqs[last])
     }
 
+    /// The stretch of keys around the first one of `range`, or around its last one backward, that a
+    /// range delete with a number of `numbers` covers.
+    fn stretch_at(
+        &self,
+        range: ScanRange<'_>,
+        direction: Direction,
+        numbers: Numbers,
+    ) -> Option<(&[u8], &[u8])> {
+        let up_to = match (direction, range.end) {
+            (Direction::Forward, _) => Bound::Included(range.start),
+            (Direction::Backward, Some(end)) => Bound::Excluded(end),
+            (Direction::Backward, None) => Bound::Unbounded,
+        };
+        let (start, fragment) =
+            self.fragments.range::<[u8], _>((Bound::Unbounded, up_to)).next_back()?;
+        let reaches = match (direction, range.end) {
+            (Direction::Forward, _) => is_before_end(range.start, &fragment.end),
+            (Direction::Backward, Some(end)) => {
+                fragment.end.is_empty() || end <= fragment.end.as_slice()
+            }
+            (Direction::Backward, None) => fragment.end.is_empty(),
+        };
+        let count = fragment.seqs.partition_point(|seq| *seq <= numbers.at_most);
+        let newest = count.checked_sub(1).map(|last| fragment.seqs[last])?;
+        (reaches && newest > numbers.above).then_some((start, &fragment.end))
+    }
+
     /// The numbers of those that make no difference to a reader at one of `snapshots`, which are
     /// ascending, or behind all: wherever they cover something, so does a newer one that each of
     /// these readers heeds as well.
@@ -168,6 +197,37 @@ impl RangeDeletes {
         let all = self.all.iter().chain(added);
         Self::new(all.filter(|range| !forgotten.contains(&range.seq)).cloned().collect())
     }
+}
+
+/// Numbers of range deletes.
+#[derive(Debug, Clone, Copy)]
+struct Numbers {
+    above: Seq,
+    at_most: Seq,
+}
+
+/// What is left of `range` for a walk over versions that are not newer than `newest`, once all is
+/// passed at its beginning that `sets` hide from a reader at `snapshot`; `None` if nothing is.
+pub(crate) fn uncovered<'a>(
+    sets: &'a [Arc<RangeDeletes>],
+    mut range: ScanRange<'a>,
+    direction: Direction,
+    (newest, snapshot): (Seq, Seq),
+) -> Option<ScanRange<'a>> {
+    let numbers = Numbers { above: newest, at_most: snapshot };
+    let stretch = |range| sets.iter().find_map(|set| set.stretch_at(range, direction, numbers));
+    while let Some((start, end)) = stretch(range) {
+        match direction {
+            Direction::Forward if end.is_empty() => return None,
+            Direction::Forward => range.start = end,
+            Direction::Backward if start.is_empty() => return None,
+            Direction::Backward => range.end = Some(start),
+        }
+        if range.end.is_some_and(|end| end <= range.start) {
+            return None;
+        }
+    }
+    Some(range)
 }
 
 #[cfg(test)]
@@ -252,6 +312,48 @@ mod tests {
                 });
                 let naive = naive.map(|range| range.seq).max().unwrap_or(0);
                 assert_eq!(set.covering(&key, at_most), naive, "seed {seed}, {key:?} at {at_most}");
+            }
+        }
+    }
+
+    /// Every key that is left out is covered, and the first that is not is left.
+    #[test]
+    fn a_walk_may_pass_what_is_covered_and_no_more() {
+        for seed in 1..300 {
+            let mut random = Random(seed);
+            let mut list = Vec::new();
+            for seq in 1..=random.below(10) {
+                let (a, b) = (random.below(20) as u8, random.below(20) as u8);
+                let (a, b) = (a.min(b), a.max(b));
+                let end = if b == 19 { Vec::new() } else { vec![b + 1] };
+                let start = if a == 0 { Vec::new() } else { vec![a] };
+                list.push(RangeDelete { start, end, seq: seq * 2 });
+            }
+            let half = list.len() / 2;
+            let sets = [&list[..half], &list[half..]]
+                .map(|part| Arc::new(RangeDeletes::new(part.to_vec())));
+            let (start, end) = ([random.below(20) as u8], [random.below(24) as u8]);
+            let range = ScanRange { start: &start, end: (end[0] < 20).then_some(&end) };
+            let (newest, at) = (random.below(22), random.below(22));
+            let in_range = |range: ScanRange<'_>, key: u8| {
+                range.start <= &[key][..] && range.end.is_none_or(|end| end > &[key][..])
+            };
+            let is_covered =
+                |key: u8| list.iter().any(|r| r.covers(&[key]) && r.seq > newest && r.seq <= at);
+            let keys: Vec<u8> = (0..25).filter(|key| in_range(range, *key)).collect();
+            for direction in [Direction::Forward, Direction::Backward] {
+                let left = uncovered(&sets, range, direction, (newest, at));
+                let left = |key: &u8| left.is_some_and(|left| in_range(left, *key));
+                let mut naive: Vec<u8> = keys.clone();
+                if direction == Direction::Backward {
+                    naive.reverse();
+                }
+                let naive: Vec<u8> = naive.into_iter().skip_while(|key| is_covered(*key)).collect();
+                let mut found: Vec<u8> = keys.iter().copied().filter(left).collect();
+                if direction == Direction::Backward {
+                    found.reverse();
+                }
+                assert_eq!(found, naive, "seed {seed}, {direction:?}: {list:?} {range:?}");
             }
         }
     }

@@ -127,7 +127,9 @@ impl Scan {
                 none.insert(self.view.walk(clock, &self.range, self.direction))
             }
         };
-        self.has_entry = walk.advance().inspect_err(|error| self.inner.note_damage(error))?;
+        let advanced = walk.advance();
+        self.inner.counters.dead_steps.add(walk.take_dead());
+        self.has_entry = advanced.inspect_err(|error| self.inner.note_damage(error))?;
         Ok(self.has_entry)
     }
 

@@ -16,7 +16,9 @@ pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     pub(crate) fn add(&self, amount: u64) {
-        self.0.fetch_add(amount, Ordering::Relaxed);
+        if amount > 0 {
+            self.0.fetch_add(amount, Ordering::Relaxed);
+        }
     }
 
     fn get(&self) -> u64 {
@@ -29,6 +31,7 @@ impl Counter {
 pub(crate) struct Counters {
     pub(crate) gets: Counter,
     pub(crate) scans: Counter,
+    pub(crate) dead_steps: Counter,
     pub(crate) flushes: Counter,
     pub(crate) compactions: Counter,
     pub(crate) moves: Counter,
@@ -95,6 +98,8 @@ pub struct Stats {
     pub gets: u64,
     /// Scans that made a first step.
     pub scans: u64,
+    /// About how many deleted, expired and overwritten versions scans stepped over, in long runs.
+    pub dead_steps: u64,
     /// Bytes of keys and values written.
     pub user_bytes: u64,
     /// Memtables flushed.
@@ -182,6 +187,7 @@ impl Inner {
             wal_written_bytes: log.written_bytes,
             gets: counters.gets.get(),
             scans: counters.scans.get(),
+            dead_steps: counters.dead_steps.get(),
             user_bytes: memory.user_bytes,
             flushes: counters.flushes.get(),
             compactions: counters.compactions.get(),

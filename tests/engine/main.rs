@@ -27,3 +27,4 @@ mod seals;
 mod space;
 mod support;
 mod torn;
+mod walks;

@@ -4,6 +4,9 @@
 //! the last one within the snapshot decides, and is known only when the next key is met: it is
 //! copied. A reader never sees what a range delete covers, nor what has expired by its clock, however
 //! old its snapshot.
+//!
+//! A caller who can do better than step over what is dead, entry by entry, walks with a bounded
+//! patience: see [`LiveIter::advance_within`].
 
 use std::sync::Arc;
 
@@ -23,7 +26,37 @@ pub(crate) struct Reader {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
+/// What a walk with a bounded patience came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A key that is there.
+    Entry,
+    /// The end.
+    End,
+    /// Nothing yet: all versions of the current key are decided, and none shows.
+    Dead,
+    /// Backward: amid the versions of the current key, of which there are many.
+    Deep,
+}
+
+/// Where a backward walk's inner iterator stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ahead {
+    /// Before its first step.
+    Unknown,
+    /// On an entry of the key that is next.
+    Key,
+    /// On an entry of the current key, amid its versions.
+    Version,
+    /// At its end.
+    Nothing,
+}
+
 impl Reader {
+    fn covers(&self, key: &[u8]) -> bool {
+        self.ranges.iter().any(|ranges| ranges.covering(key, self.snapshot) > 0)
+    }
+
     fn sees(&self, key: &[u8], seq: Seq, kind: Kind, value: &[u8]) -> bool {
         let is_deleted = |ranges: &Arc<RangeDeletes>| ranges.covering(key, self.snapshot) > seq;
         live(kind, value, || self.clock.now_ms()).is_some() && !self.ranges.iter().any(is_deleted)
@@ -38,11 +71,13 @@ pub(crate) struct LiveIter<I> {
     /// Forward: the last key decided. Backward: the current one.
     key: Vec<u8>,
     has_key: bool,
+    /// Forward: whether the inner iterator stands on a further version of it.
+    is_repeated: bool,
     /// Backward: the version that decides.
     version: Option<(Seq, Kind)>,
     value: Vec<u8>,
-    /// Backward: whether the inner iterator stands on an entry that was not looked at.
-    has_next: bool,
+    /// Backward: where the inner iterator stands.
+    ahead: Ahead,
     /// What ended the walk.
     failure: Option<Error>,
 }
@@ -56,9 +91,10 @@ impl<I: EntryIter> LiveIter<I> {
             direction,
             key: Vec::new(),
             has_key: false,
+            is_repeated: false,
             version: None,
             value: Vec::new(),
-            has_next: false,
+            ahead: Ahead::Unknown,
             failure: None,
         }
     }
@@ -67,59 +103,90 @@ impl<I: EntryIter> LiveIter<I> {
     ///
     /// # Errors
     /// As [`EntryIter::advance`].
+    #[cfg(test)]
     pub(crate) fn advance(&mut self) -> Result<bool> {
+        Ok(self.advance_within(usize::MAX)? == Step::Entry)
+    }
+
+    /// Moves to the next key that is there, but gives up after `patience` versions that do not show.
+    /// Whoever does not know better asks again, and is brought further.
+    ///
+    /// # Errors
+    /// As [`EntryIter::advance`].
+    pub(crate) fn advance_within(&mut self, patience: usize) -> Result<Step> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
         let moved = match self.direction {
-            Direction::Forward => self.advance_forward(),
-            Direction::Backward => self.advance_backward(),
+            Direction::Forward => self.advance_forward(patience),
+            Direction::Backward => self.advance_backward(patience),
         };
         self.failure = moved.as_ref().err().cloned();
         moved
     }
 
-    fn advance_forward(&mut self) -> Result<bool> {
+    fn advance_forward(&mut self, patience: usize) -> Result<Step> {
+        let mut dead = 0;
         while self.inner.advance()? {
             let entry = self.inner.entry();
             let is_decided = self.has_key && self.key == entry.key;
-            if is_decided || entry.seq > self.reader.snapshot {
-                continue;
+            if !is_decided {
+                if entry.seq > self.reader.snapshot {
+                    continue;
+                }
+                self.has_key = true;
+                self.key.clear();
+                self.key.extend_from_slice(entry.key);
+                if self.reader.sees(entry.key, entry.seq, entry.kind, entry.value) {
+                    self.is_repeated = false;
+                    return Ok(Step::Entry);
+                }
             }
-            self.has_key = true;
-            self.key.clear();
-            self.key.extend_from_slice(entry.key);
-            if self.reader.sees(entry.key, entry.seq, entry.kind, entry.value) {
-                return Ok(true);
+            self.is_repeated = is_decided;
+            dead += 1;
+            if dead >= patience {
+                return Ok(Step::Dead);
             }
         }
-        Ok(false)
+        Ok(Step::End)
     }
 
-    fn advance_backward(&mut self) -> Result<bool> {
-        if !self.has_key {
-            self.has_key = true;
-            self.has_next = self.inner.advance()?;
+    fn advance_backward(&mut self, patience: usize) -> Result<Step> {
+        if self.ahead == Ahead::Unknown {
+            self.step_back(Ahead::Key)?;
         }
-        while self.has_next {
-            self.gather_versions()?;
+        let mut dead = 0;
+        while self.ahead != Ahead::Nothing {
+            self.gather_versions(&mut dead, patience)?;
+            if self.ahead == Ahead::Version {
+                return Ok(Step::Deep);
+            }
             if let Some((seq, kind)) = self.version
                 && self.reader.sees(&self.key, seq, kind, &self.value)
             {
-                return Ok(true);
+                return Ok(Step::Entry);
+            }
+            if dead >= patience {
+                return Ok(Step::Dead);
             }
         }
-        Ok(false)
+        Ok(Step::End)
     }
 
-    /// Walks over all versions of the next key, and keeps the newest within the snapshot.
-    fn gather_versions(&mut self) -> Result<()> {
-        self.key.clear();
-        self.key.extend_from_slice(self.inner.entry().key);
-        self.version = None;
-        while self.has_next {
+    /// Walks over all versions of the next key, and keeps the newest within the snapshot; or over some
+    /// of them, if there are more than `patience`. Counts them.
+    fn gather_versions(&mut self, count: &mut usize, patience: usize) -> Result<()> {
+        if self.ahead != Ahead::Version {
+            self.key.clear();
+            self.key.extend_from_slice(self.inner.entry().key);
+            self.version = None;
+        }
+        let mut steps = 0;
+        self.ahead = Ahead::Version;
+        while self.ahead == Ahead::Version && steps < patience {
             let entry = self.inner.entry();
             if entry.key != self.key {
+                self.ahead = Ahead::Key;
                 break;
             }
             if entry.seq <= self.reader.snapshot {
@@ -127,9 +194,35 @@ impl<I: EntryIter> LiveIter<I> {
                 self.value.clear();
                 self.value.extend_from_slice(entry.value);
             }
-            self.has_next = self.inner.advance()?;
+            steps += 1;
+            self.step_back(Ahead::Version)?;
         }
+        *count += steps;
         Ok(())
+    }
+
+    /// Moves the inner iterator: it stands on `what` then, unless at its end.
+    fn step_back(&mut self, what: Ahead) -> Result<()> {
+        self.ahead = if self.inner.advance()? { what } else { Ahead::Nothing };
+        Ok(())
+    }
+
+    /// After [`Step::Dead`]: whether a new search from the current key on may pass more at once.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.is_repeated || self.reader.covers(&self.key)
+    }
+
+    /// Ends the walk for good.
+    pub(crate) fn fail(&mut self, error: &Error) {
+        self.failure = Some(error.clone());
+    }
+
+    /// Before the first step of a backward walk: shows what `other` shows.
+    pub(crate) fn show(&mut self, other: &Self) {
+        let entry = other.inner.entry();
+        self.key.extend_from_slice(entry.key);
+        self.version = Some((entry.seq, entry.kind));
+        self.value.extend_from_slice(entry.value);
     }
 
     /// The current key; only after `advance` returned true.
@@ -205,12 +298,19 @@ mod tests {
             let (snapshot, now_ms) = (random.below(90), random.below(120));
             let mut expected = naive(&entries, &reader(snapshot, &ranges, now_ms));
             for direction in [Direction::Forward, Direction::Backward] {
+                let patience = [1, 2, 5, usize::MAX][random.below(4) as usize];
                 let inner = VecIter::new(entries.clone());
                 let mut iter = LiveIter::new(inner, reader(snapshot, &ranges, now_ms), direction);
                 let mut seen = Vec::new();
-                while iter.advance().unwrap() {
-                    let (seq, value, _) = iter.version();
-                    seen.push((iter.key().to_vec(), seq, value.to_vec()));
+                loop {
+                    match iter.advance_within(patience).unwrap() {
+                        Step::Entry => {
+                            let (seq, value, _) = iter.version();
+                            seen.push((iter.key().to_vec(), seq, value.to_vec()));
+                        }
+                        Step::End => break,
+                        Step::Dead | Step::Deep => {}
+                    }
                 }
                 assert_eq!(seen, expected, "seed {seed}, {direction:?}");
                 assert!(!iter.advance().unwrap(), "the end stays the end");

@@ -8,7 +8,7 @@ mod live;
 mod merge;
 mod visible;
 
-pub(crate) use self::live::{LiveIter, Reader};
+pub(crate) use self::live::{LiveIter, Reader, Step};
 pub(crate) use self::merge::{Input, MergeIter};
 pub(crate) use self::visible::{Retention, VisibleIter};
 

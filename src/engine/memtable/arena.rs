@@ -19,12 +19,18 @@ const ALIGN: usize = 8;
 pub(super) const OFFSET_BITS: u32 = (CHUNK_BYTES / ALIGN).trailing_zeros();
 /// No record has this reference: the first chunk starts with padding.
 pub(super) const NONE: u32 = 0;
+/// A chunk that holds at least so much may be given up for a new one: see [`Arena::seal`].
+const SEAL_BYTES: usize = CHUNK_BYTES / 8;
 /// The least that the first chunk holds.
 const MIN_CHUNK_BYTES: usize = 1024;
 
 /// Records in chunks.
 pub(super) struct Arena {
     chunks: Vec<Chunk>,
+    /// The newest number in each.
+    newest: Vec<Seq>,
+    /// How many chunks may still be sealed: each leaves memory unused.
+    seals_left: usize,
     /// The chunk that takes the next record of ordinary size.
     tail: usize,
     /// Size of a chunk: less than `CHUNK_BYTES` in a small memtable.
@@ -49,7 +55,13 @@ impl Arena {
     pub(super) fn new(limit_bytes: usize) -> Self {
         let mut first = Chunk::with_capacity(CHUNK_BYTES.min(limit_bytes.max(MIN_CHUNK_BYTES)));
         first.append(&[0; ALIGN]);
-        Arena { chunks: vec![first], tail: 0, chunk_bytes: CHUNK_BYTES.min(limit_bytes) }
+        Arena {
+            chunks: vec![first],
+            newest: vec![0],
+            seals_left: limit_bytes / CHUNK_BYTES,
+            tail: 0,
+            chunk_bytes: CHUNK_BYTES.min(limit_bytes),
+        }
     }
 
     /// Appends a record and returns its reference. `previous` is that of the version before it.
@@ -63,6 +75,7 @@ impl Arena {
     ) -> u32 {
         let need = record_bytes(key.len(), value.len());
         let number = self.chunk_for(need);
+        self.newest[number] = seq;
         let chunk = &mut self.chunks[number];
         let offset = chunk.filled().len();
         let mut header = [0; HEADER_BYTES];
@@ -83,12 +96,27 @@ impl Arena {
         if tail.filled().len() + need <= tail.capacity().min(CHUNK_BYTES) {
             return self.tail;
         }
-        self.chunks.push(Chunk::with_capacity(need.max(self.chunk_bytes)));
-        let number = self.chunks.len() - 1;
+        let number = self.add_chunk(need);
         if need <= CHUNK_BYTES {
             self.tail = number;
         }
         number
+    }
+
+    fn add_chunk(&mut self, need: usize) -> usize {
+        self.chunks.push(Chunk::with_capacity(need.max(self.chunk_bytes)));
+        self.newest.push(0);
+        self.chunks.len() - 1
+    }
+
+    /// Has further records go to another chunk than those that are there, if these are many: so that
+    /// a scan can pass what is older than some write, chunk by chunk.
+    pub(super) fn seal(&mut self) {
+        let is_worth_it = self.chunks[self.tail].filled().len() >= SEAL_BYTES;
+        if is_worth_it && self.seals_left > 0 {
+            self.seals_left -= 1;
+            self.tail = self.add_chunk(0);
+        }
     }
 
     /// The record at `reference`, which must come from this arena.
@@ -106,9 +134,11 @@ impl Arena {
         }
     }
 
-    /// What the chunks hold at this moment, and the number of the one that may take more.
-    pub(super) fn filled(&self) -> (Vec<Filled>, usize) {
-        (self.chunks.iter().map(|chunk| chunk.filled().clone()).collect(), self.tail)
+    /// What the chunks hold at this moment with the newest number in each, and the place of the one
+    /// that may take more.
+    pub(super) fn filled(&self) -> (Vec<Filled>, Vec<Seq>, usize) {
+        let chunks = self.chunks.iter().map(|chunk| chunk.filled().clone());
+        (chunks.collect(), self.newest.clone(), self.tail)
     }
 }
 

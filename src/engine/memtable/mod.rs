@@ -135,6 +135,7 @@ impl Memtable {
         self.skip(range.seq);
         self.bytes += record_bytes(range.start.len(), range.end.len());
         self.range_count += 1;
+        self.arena.seal();
         Arc::make_mut(&mut self.ranges).insert(range);
     }
 
@@ -209,9 +210,9 @@ impl Memtable {
 
     /// What it holds at this moment, to be scanned while it takes more.
     pub(crate) fn view(&self) -> MemtableView {
-        let (chunks, tail) = self.arena.filled();
+        let (chunks, newest, tail) = self.arena.filled();
         let (order, ranges) = (Arc::clone(&self.order), Arc::clone(&self.ranges));
-        MemtableView { chunks, tail, order, ranges }
+        MemtableView { chunks, newest, tail, order, ranges }
     }
 
     /// All versions in entry order.

@@ -51,15 +51,21 @@ pub(super) struct Run {
 }
 
 impl Order {
-    /// Runs that together hold everything in `chunks`, each with the number of its chunk. All chunks
-    /// but `tail` are complete.
-    pub(super) fn runs(&self, chunks: &[Filled], tail: usize) -> Vec<(usize, Arc<Run>)> {
+    /// Runs that together hold everything in those of `chunks` that are `wanted`, by their numbers, each
+    /// with the number of its chunk. All chunks but `tail` are complete.
+    pub(super) fn runs(
+        &self,
+        chunks: &[Filled],
+        tail: usize,
+        wanted: impl Fn(usize) -> bool,
+    ) -> Vec<(usize, Arc<Run>)> {
         let mut orders = lock(&self.chunks);
         for number in orders.len()..chunks.len() {
             orders.push(ChunkOrder { sorted_bytes: first_offset(number), runs: Vec::new() });
         }
         let mut runs = Vec::with_capacity(chunks.len());
-        for (number, (order, chunk)) in orders.iter_mut().zip(chunks).enumerate() {
+        let all = orders.iter_mut().zip(chunks).enumerate();
+        for (number, (order, chunk)) in all.filter(|(number, _)| wanted(*number)) {
             order.update(chunk, number != tail);
             runs.extend(order.runs.iter().map(|run| (number, Arc::clone(run))));
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::engine::iter::testing::{Owned, Random, collect, owned};
-use crate::engine::iter::{Direction, Input, MergeIter};
+use crate::engine::iter::{Direction, Input, MergeIter, ScanRange};
 use crate::engine::sync::{read, write};
 
 fn found(seq: Seq, value: Option<&[u8]>) -> Found<'_> {
@@ -82,7 +82,7 @@ fn merged(
     end: Option<&[u8]>,
     direction: Direction,
 ) -> MergeIter {
-    let scans = view.scan(start, end, direction);
+    let scans = view.scan(direction, |_| Some(ScanRange { start, end }));
     MergeIter::new(scans.into_iter().map(|scan| Box::new(scan) as Input).collect(), direction)
 }
 
@@ -183,7 +183,8 @@ fn a_chunk_that_is_complete_is_one_run_and_the_others_are_few() {
         table.insert(&random.below(u64::MAX).to_be_bytes(), seq, Kind::Put, &[0; 60]);
         if seq % 7 == 0 {
             let view = table.view();
-            let runs = view.scan(b"", None, Direction::Forward).len();
+            let everything = ScanRange { start: b"", end: None };
+            let runs = view.scan(Direction::Forward, |_| Some(everything)).len();
             assert!(runs <= view.chunks.len() + 17, "{runs} runs of {}", view.chunks.len());
         }
     }
@@ -191,13 +192,33 @@ fn a_chunk_that_is_complete_is_one_run_and_the_others_are_few() {
     assert_eq!(view.chunks.len(), 3);
     let sizes: Vec<usize> = view
         .order
-        .runs(&view.chunks, view.tail)
+        .runs(&view.chunks, view.tail, |_| true)
         .iter()
         .filter(|(number, _)| *number != view.tail)
         .map(|(_, run)| run.len())
         .collect();
     assert_eq!(sizes.len(), 2);
     assert!(sizes.iter().all(|size| *size > 40_000), "{sizes:?}");
+}
+
+/// Behind a range delete scans pass the chunks that it covers, unsorted; of small ones it makes none.
+#[test]
+fn what_a_range_delete_covers_is_in_chunks_of_its_own() {
+    let mut table = Memtable::new(64 << 20);
+    for seq in 1..=50_000u64 {
+        table.insert(&seq.to_be_bytes(), seq, Kind::Put, &[0; 40]);
+    }
+    let range = RangeDelete { start: Vec::new(), end: Vec::new(), seq: 50_001 };
+    table.delete_range(range.clone());
+    table.insert(b"new", 50_002, Kind::Put, b"");
+    table.delete_range(RangeDelete { seq: 50_003, ..range });
+    table.insert(b"newer", 50_004, Kind::Put, b"");
+    let view = table.view();
+    assert_eq!(view.chunks.len(), 2);
+    let everything = ScanRange { start: b"", end: None };
+    let scans = view.scan(Direction::Forward, |newest| (newest > 50_001).then_some(everything));
+    let entries: usize = scans.iter().map(|scan| scan.rest.len()).sum();
+    assert_eq!(entries, 2);
 }
 
 #[test]

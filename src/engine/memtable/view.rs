@@ -10,13 +10,16 @@ use std::sync::Arc;
 use super::chunk::Filled;
 use super::order::{Order, Run};
 use crate::engine::error::Result;
-use crate::engine::iter::{Direction, Entry, EntryIter};
+use crate::engine::iter::{Direction, Entry, EntryIter, ScanRange};
+use crate::engine::key::Seq;
 use crate::engine::ranges::RangeDeletes;
 
 /// What a memtable held at one moment.
 #[derive(Clone)]
 pub(crate) struct MemtableView {
     pub(super) chunks: Vec<Filled>,
+    /// The newest number in each.
+    pub(super) newest: Vec<Seq>,
     /// The chunk that was not complete.
     pub(super) tail: usize,
     pub(super) order: Arc<Order>,
@@ -24,32 +27,44 @@ pub(crate) struct MemtableView {
 }
 
 impl MemtableView {
-    /// Walks over all versions of keys from `start` up to before `end`; merged they are in order.
-    /// The first scan sorts what was inserted since the last of any view: do it outside of locks.
-    pub(crate) fn scan(
+    /// Walks over versions; merged they are in order. `range_for` says which keys are wanted of
+    /// versions that are not newer than a number; what it wants none of is not even sorted. The
+    /// first scan sorts what was inserted since the last of any view: do it outside of locks.
+    pub(crate) fn scan<'r>(
         &self,
-        start: &[u8],
-        end: Option<&[u8]>,
         direction: Direction,
+        range_for: impl Fn(Seq) -> Option<ScanRange<'r>>,
     ) -> Vec<MemtableScan> {
-        let far_end: Option<Arc<[u8]>> = match direction {
-            Direction::Forward => end.map(Arc::from),
-            Direction::Backward => Some(Arc::from(start)),
-        };
+        let ranges: Vec<_> = self.newest.iter().map(|newest| range_for(*newest)).collect();
+        let runs = self.order.runs(&self.chunks, self.tail, |number| ranges[number].is_some());
+        let mut shared: Option<(&[u8], Arc<[u8]>)> = None;
         let scan = |(number, run): (usize, Arc<Run>)| {
-            let rest = match direction {
-                Direction::Forward => run.count_before(start)..run.len(),
-                Direction::Backward => 0..end.map_or(run.len(), |end| run.count_before(end)),
+            let range = ranges[number]?;
+            let (rest, far_end) = match direction {
+                Direction::Forward => (run.count_before(range.start)..run.len(), range.end),
+                Direction::Backward => {
+                    let count = range.end.map_or(run.len(), |end| run.count_before(end));
+                    (0..count, Some(range.start))
+                }
             };
-            let (filled_bytes, far_end) = (self.chunks[number].len(), far_end.clone());
-            MemtableScan { run, filled_bytes, rest, far_end, direction, offset: 0 }
+            let filled_bytes = self.chunks[number].len();
+            let far_end = far_end.map(|key| share(&mut shared, key));
+            Some(MemtableScan { run, filled_bytes, rest, far_end, direction, offset: 0 })
         };
-        self.order.runs(&self.chunks, self.tail).into_iter().map(scan).collect()
+        runs.into_iter().filter_map(scan).collect()
     }
 
     /// The range deletes.
     pub(crate) fn ranges(&self) -> &Arc<RangeDeletes> {
         &self.ranges
+    }
+}
+
+/// A copy of `key`: the last one, if that was of the same bytes.
+fn share<'k>(last: &mut Option<(&'k [u8], Arc<[u8]>)>, key: &'k [u8]) -> Arc<[u8]> {
+    match last {
+        Some((of, copy)) if std::ptr::eq(*of, key) => Arc::clone(copy),
+        _ => Arc::clone(&last.insert((key, Arc::from(key))).1),
     }
 }
 
@@ -59,7 +74,7 @@ pub(crate) struct MemtableScan {
     /// What starts at or past this offset was inserted after the view was made.
     filled_bytes: usize,
     /// The places in the run that are to come.
-    rest: Range<usize>,
+    pub(super) rest: Range<usize>,
     /// Where the walk ends: forward before this key, backward behind the versions of this one.
     far_end: Option<Arc<[u8]>>,
     direction: Direction,
