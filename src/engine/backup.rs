@@ -18,7 +18,7 @@ use super::check::{CheckReport, examine, lock_directory};
 use super::error::{Error, Result};
 use super::filename::{self, CURRENT};
 use super::recovery::Directory;
-use super::storage::{ReadOnly, Storage, copy};
+use super::storage::{ReadOnly, Storage, afresh, copy};
 use super::version::set;
 
 /// The file that makes a directory a backup.
@@ -54,7 +54,7 @@ pub fn backup(
     to: &Arc<dyn Storage>,
     progress: &mut dyn FnMut(CopyProgress),
 ) -> Result<CheckReport> {
-    let from = ReadOnly(Arc::clone(from));
+    let (from, to) = (ReadOnly(afresh(Arc::clone(from))), &afresh(Arc::clone(to)));
     let _source = lock_directory(&from)?;
     let names = files_of(&from)?;
     let _target = lock_empty(to.as_ref())?;
@@ -82,7 +82,7 @@ pub fn restore(
     to: &Arc<dyn Storage>,
     progress: &mut dyn FnMut(CopyProgress),
 ) -> Result<CheckReport> {
-    let from = ReadOnly(Arc::clone(from));
+    let (from, to) = (ReadOnly(afresh(Arc::clone(from))), &afresh(Arc::clone(to)));
     let _source = lock_directory(&from)?;
     let sums = read_mark(&from)?;
     let total_bytes = 3 * sums.values().map(|(bytes, _)| bytes).sum::<u64>();

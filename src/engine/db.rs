@@ -72,6 +72,7 @@ impl Engine {
     /// `NoDatabase`, `Locked`, `Corrupt`, `UnknownFormat`, `Io`, `InvalidOption`.
     pub fn open(environment: Environment, options: Options) -> Result<(Engine, Recovery)> {
         options.check()?;
+        let environment = environment.afresh();
         if !options.create_if_missing && !recovery::may_be_there(environment.storage.as_ref())? {
             // Before the lock, which would make the directory.
             return Err(Error::NoDatabase);
@@ -265,7 +266,7 @@ impl Engine {
     /// as any database, once the ticket says that it is complete.
     pub fn start_checkpoint(&self, path: &Path) -> Ticket {
         match self.inner.environment.storage.directory(path) {
-            Ok(storage) => self.inner.request(Job::Checkpoint(storage, path.to_owned())),
+            Ok(storage) => self.inner.request(Job::Checkpoint(storage)),
             Err(e) => {
                 let ticket = Ticket::default();
                 ticket.finish(Err(Error::io("use", "the checkpoint's directory", e)));

@@ -12,7 +12,7 @@ use super::key::Seq;
 use super::options::{Clock, Environment, Options};
 use super::range::KeyRange;
 use super::recovery::{Directory, replay};
-use super::storage::{ReadOnly, Storage};
+use super::storage::{ReadOnly, Storage, afresh};
 use super::table::{BlockCache, MAX_OPEN_TABLES, Tables};
 use super::version::{Version, set};
 use super::view::{LiveEntries, View};
@@ -30,7 +30,8 @@ impl Offline {
     /// # Errors
     /// `Locked`, `Io`, `Corrupt`, `UnknownFormat`, `NoDatabase`.
     pub fn open(environment: &Environment) -> Result<Self> {
-        let storage: Arc<dyn Storage> = Arc::new(ReadOnly(Arc::clone(&environment.storage)));
+        let storage: Arc<dyn Storage> =
+            Arc::new(ReadOnly(afresh(Arc::clone(&environment.storage))));
         let lock = lock_directory(storage.as_ref())?;
         let directory = Directory::list(storage.as_ref())?;
         let tables =

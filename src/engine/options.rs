@@ -12,7 +12,7 @@ use super::error::{Error, Result};
 use super::event::EventListener;
 use super::memory::MAX_IMMUTABLES;
 use super::memtable::MAX_MEMTABLE_BYTES;
-use super::storage::{Storage, disk::DiskStorage};
+use super::storage::{self, Storage, disk::DiskStorage};
 use super::table::{Compression, MAX_OPEN_TABLES};
 use super::version::LEVELS;
 
@@ -185,7 +185,13 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The real world, with the data in the directory `path`.
+    /// The same world, with a storage that follows its directory from now on.
+    pub(crate) fn afresh(self) -> Self {
+        Environment { storage: storage::afresh(self.storage), ..self }
+    }
+
+    /// The real world, with the data in the directory `path`, from the present working directory on
+    /// if that is relative.
     ///
     /// # Errors
     /// `Io` if the path cannot be used as a directory.

@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::engine::storage::Storage;
+use crate::engine::storage::disk::DiskStorage;
 use crate::engine::{Error, Result, Ticket};
 
 use super::dispatch::Services;
@@ -162,6 +164,8 @@ struct Paths {
 
 impl Paths {
     fn new(directory: &Path, data: Option<&Path>) -> Self {
+        // From where the server was started: what changes its working directory later moves nothing.
+        let directory = &std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
         // A slash at the end would hide the directory's name.
         let directory: PathBuf = directory.components().collect();
         let beside = |suffix: &str| {
@@ -170,7 +174,8 @@ impl Paths {
             PathBuf::from(name)
         };
         let (new, old) = (beside(".new"), beside(".old"));
-        Paths { directory, new, old, data: data.map(Path::to_owned) }
+        let data = data.and_then(|data| std::path::absolute(data).ok());
+        Paths { directory, new, old, data }
     }
 
     /// Makes way for a checkpoint at `new`, and ends what a crash has interrupted.
@@ -204,6 +209,12 @@ impl Paths {
                 return refuse(path, "is the data directory");
             }
         }
+        for path in [&self.directory, &self.new, &self.old] {
+            // Whatever its name: a data directory may be moved while it is open.
+            if is_in_use(path) {
+                return refuse(path, "is a database that is in use");
+            }
+        }
         for path in [&self.directory, &self.old] {
             let is_empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
             if path.exists() && !is_empty && !path.join(CURRENT).exists() {
@@ -223,6 +234,12 @@ impl Paths {
         wrapped("sync", parent, sync(parent))?;
         wrapped("remove", &self.old, remove(&self.old))
     }
+}
+
+/// Whether some process has the database in a directory open.
+fn is_in_use(path: &Path) -> bool {
+    let locked = DiskStorage::new(path).and_then(|storage| storage.lock_existing());
+    locked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 fn parent(path: &Path) -> &Path {
@@ -287,6 +304,23 @@ mod tests {
         paths.clear().unwrap();
         assert_eq!(read(&paths.directory).as_deref(), Some("one"));
         assert!(!paths.old.exists());
+    }
+
+    #[test]
+    fn a_database_that_is_in_use_is_no_checkpoint_whatever_it_is_called() {
+        let room = tempfile::tempdir().unwrap();
+        let (data, directory) = (room.path().join("data"), room.path().join("copy"));
+        let environment = crate::engine::Environment::disk(&data).unwrap();
+        let (engine, _) =
+            crate::engine::Engine::open(environment, crate::engine::Options::default()).unwrap();
+        for name in ["copy", "copy.new", "copy.old"] {
+            let moved = room.path().join(name);
+            fs::rename(&data, &moved).unwrap();
+            let error = Paths::new(&directory, Some(&data)).clear().unwrap_err();
+            assert!(error.to_string().contains("in use"), "{name}: {error}");
+            fs::rename(&moved, &data).unwrap();
+        }
+        engine.close().unwrap();
     }
 
     #[test]

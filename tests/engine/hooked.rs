@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use chronos::engine::storage::sim::SimStorage;
-use chronos::engine::storage::{File, Storage};
+use chronos::engine::storage::{File, Place, Storage};
 
 /// A call that a hook is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,9 +100,13 @@ impl Storage for Hooked {
         Ok(Arc::new(Hooked { storage: self.storage.at(path), hook: Arc::clone(&self.hook) }))
     }
 
-    fn link(&self, name: &str, path: &Path) -> io::Result<()> {
+    fn place(&self) -> io::Result<Place<'_>> {
+        self.storage.place()
+    }
+
+    fn link(&self, name: &str, to: &dyn Storage) -> io::Result<()> {
         self.ask(Call::Link, name)?;
-        self.storage.link(name, path)
+        self.storage.link(name, to)
     }
 }
 

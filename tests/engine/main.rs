@@ -21,6 +21,7 @@ mod merges;
 mod model;
 mod opening;
 mod operations;
+mod places;
 mod ranges;
 mod script;
 mod seals;

@@ -120,7 +120,7 @@ impl Storage for Shelf {
         Err(ErrorKind::Unsupported.into())
     }
 
-    fn link(&self, _: &str, _: &Path) -> io::Result<()> {
+    fn link(&self, _: &str, _: &dyn Storage) -> io::Result<()> {
         Err(ErrorKind::Unsupported.into())
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::*;
 use crate::campaign::Campaign;
-use crate::engine::storage::File;
+use crate::engine::storage::{File, Place};
 
 /// What is acknowledged and not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +74,12 @@ impl Storage for Lying {
         Ok(Arc::new(Lying { storage: self.storage.at(path), ..self.clone() }))
     }
 
-    fn link(&self, name: &str, path: &Path) -> io::Result<()> {
-        self.storage.link(name, path)
+    fn place(&self) -> io::Result<Place<'_>> {
+        self.storage.place()
+    }
+
+    fn link(&self, name: &str, to: &dyn Storage) -> io::Result<()> {
+        self.storage.link(name, to)
     }
 }
 

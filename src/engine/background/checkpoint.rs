@@ -5,7 +5,6 @@
 //! not open as a database: a copy that was broken off is never taken for a whole one.
 
 use std::io::ErrorKind;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::super::db::Inner;
@@ -21,9 +20,9 @@ use super::super::version::set::{Snapshot, VersionSet};
 use super::super::wal;
 
 impl Inner {
-    /// Writes what is in tables to `storage`, which is the directory `path`. What fails there is the
+    /// Writes what is in tables to `storage`, which is another directory. What fails there is the
     /// inner result and no trouble of this database; the outer one is of its own work in between.
-    pub(super) fn checkpoint(&self, storage: &Arc<dyn Storage>, path: &Path) -> Result<Result<()>> {
+    pub(super) fn checkpoint(&self, storage: &Arc<dyn Storage>) -> Result<Result<()>> {
         let (snapshot, version) = self.state();
         let target = Environment { storage: Arc::clone(storage), ..self.environment.clone() };
         let _lock = match lock_empty(storage.as_ref()) {
@@ -33,7 +32,7 @@ impl Inner {
         for (_, table) in version.tables() {
             let name = filename::table(table.meta().id);
             let from = self.environment.storage.as_ref();
-            if let Err(error) = link_or_copy(from, &name, storage.as_ref(), path) {
+            if let Err(error) = link_or_copy(from, &name, storage.as_ref()) {
                 return Ok(Err(Error::io("link or copy", &name, error)));
             }
             self.yield_to_urgent()?;

@@ -39,8 +39,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) enum Job {
     /// Merge what is in a range into the last level, the memtables flushed before.
     Compact(KeyRange),
-    /// Write a copy of the database that can be opened, and the directory to write it to.
-    Checkpoint(Arc<dyn Storage>, std::path::PathBuf),
+    /// Write a copy of the database that can be opened to this directory.
+    Checkpoint(Arc<dyn Storage>),
     /// Make tables part of the database that were written for it.
     Ingest(Arc<Ingested>),
 }
@@ -394,8 +394,8 @@ impl Inner {
         // What the job comes to, and what of that is the engine's own trouble.
         let (outcome, own) = match job {
             Job::Compact(range) => both(self.compact_range(&range)),
-            Job::Checkpoint(storage, path) => {
-                match self.flush_everything().and_then(|()| self.checkpoint(&storage, &path)) {
+            Job::Checkpoint(storage) => {
+                match self.flush_everything().and_then(|()| self.checkpoint(&storage)) {
                     Ok(outcome) => (outcome, Ok(())),
                     Err(error) => both(Err(error)),
                 }

@@ -22,7 +22,7 @@ use super::error::{Error, Result};
 use super::filename::{self, CURRENT};
 use super::recovery::Directory;
 use super::recovery::replay::read_nothing;
-use super::storage::{ReadOnly, Storage};
+use super::storage::{ReadOnly, Storage, afresh};
 use super::sync::lock;
 use super::table::check::{Border, Fault, Faults, Loss};
 use super::version::set::{self, Loaded};
@@ -173,7 +173,7 @@ pub fn check(
     progress: &mut dyn FnMut(CheckProgress),
 ) -> Result<CheckReport> {
     let started = Instant::now();
-    let storage: Arc<dyn Storage> = Arc::new(ReadOnly(storage));
+    let storage: Arc<dyn Storage> = Arc::new(ReadOnly(afresh(storage)));
     let guard = lock_directory(storage.as_ref())?;
     let (_, mut report) = examine(&storage, progress)?;
     let names = storage.list().map_err(|e| Error::io("list", "the directory", e))?;

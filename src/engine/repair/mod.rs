@@ -91,7 +91,11 @@ pub fn repair(
     is_dry: bool,
     progress: &mut dyn FnMut(CheckProgress),
 ) -> Result<Repair> {
+    let environment = &environment.clone().afresh();
     let storage = &environment.storage;
+    // Where the working directory or the data directory leads meanwhile does not matter.
+    let target = storage.directory(aside);
+    let target = target.map_err(|e| Error::io("use", &aside.display().to_string(), e))?;
     let _guard = check::lock_directory(storage.as_ref())?;
     let view: Arc<dyn Storage> = Arc::new(ReadOnly(Arc::clone(storage)));
     let (loaded, report) = examine(&view, progress)?;
@@ -123,7 +127,7 @@ pub fn repair(
     if is_dry {
         return Ok(repair);
     }
-    repair.dropped_entries = rewrite::perform(plan, environment, &directory, aside)?;
+    repair.dropped_entries = rewrite::perform(plan, environment, &directory, target.as_ref())?;
     let (_, after) = examine(&view, &mut |_| ())?;
     if let Some(finding) = after.findings.into_iter().next() {
         return Err(finding.error);

@@ -1,6 +1,5 @@
 //! The writing half of a repair: new tables, the old files' second names, then a new manifest.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::Plan;
@@ -30,7 +29,7 @@ pub(super) fn perform(
     plan: Plan,
     environment: &Environment,
     directory: &Directory,
-    aside: &Path,
+    aside: &dyn Storage,
 ) -> Result<u64> {
     let storage = &environment.storage;
     let mut replaced = plan.replaced(directory);
@@ -172,18 +171,17 @@ fn keep_log(
 
 /// Gives files a second name in the directory `aside`, durably. Log segments are copied: the next open
 /// may use those that are still there again.
-fn set_aside(storage: &dyn Storage, names: &[String], aside: &Path) -> Result<()> {
-    let failed = |e| Error::io("use", &aside.display().to_string(), e);
-    let target = storage.directory(aside).map_err(failed)?;
-    let _guard = target.lock().map_err(failed)?;
+fn set_aside(storage: &dyn Storage, names: &[String], aside: &dyn Storage) -> Result<()> {
+    let failed = |e| Error::io("use", "the directory of what is set aside", e);
+    let _guard = aside.lock().map_err(failed)?;
     for name in names {
         let put = match filename::parse(name) {
-            Some(FileKind::Wal(_)) => copy(storage, name, target.as_ref(), &mut |_| ()),
-            _ => link_or_copy(storage, name, target.as_ref(), aside),
+            Some(FileKind::Wal(_)) => copy(storage, name, aside, &mut |_| ()),
+            _ => link_or_copy(storage, name, aside),
         };
         put.map_err(|e| Error::io("set aside", name, e))?;
     }
-    target.sync_dir().map_err(failed)
+    aside.sync_dir().map_err(failed)
 }
 
 /// Removes the names of files that the new manifest does not need. What cannot be removed is an

@@ -1,20 +1,29 @@
 //! The real storage: one directory of a local file system.
 //!
+//! The directory is held open from its first use on, and every file is reached through it: a path
+//! that is resolved again for each call leads elsewhere once the process changes its working
+//! directory or somebody renames the directory, and then files of one database are created, replaced
+//! and removed in another. A relative path is made absolute at once.
+//!
 //! Errors pass through as the system gives them, with two exceptions: an interrupted call is made
 //! again, and a cached read that the system cannot answer from memory becomes `WouldBlock`. A
 //! failed sync is never made again: the kernel may have marked the pages clean, so that a second
 //! sync would succeed with the data gone.
 
-use std::fs::{self, File as OsFile, OpenOptions};
+use std::fs::{self, File as OsFile};
 use std::io::{self, ErrorKind, IoSliceMut};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{Advice, FlockOperation, OFlags, fadvise, flock, statvfs};
+use rustix::fs::{
+    Advice, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, fadvise, flock, fstatvfs,
+    fsync, linkat, openat, renameat, statat, unlinkat,
+};
 use rustix::io::{ReadWriteFlags, preadv2, retry_on_intr};
 
-use super::{File, Storage};
+use super::{File, Place, Storage};
 
 /// The name of the file that is locked; it stays empty and is never removed.
 const LOCK_NAME: &str = "LOCK";
@@ -25,77 +34,113 @@ const DIRECT_ALIGNMENT: usize = 4 << 10;
 /// Size of one direct read, in bytes.
 const DIRECT_CHUNK_BYTES: usize = 1 << 20;
 
+/// The permissions of a file that is created, before the process's mask.
+const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
+
 /// A directory on disk.
 #[derive(Debug)]
 pub struct DiskStorage {
+    /// Absolute.
     path: PathBuf,
+    /// The directory itself, once it was used.
+    directory: OnceLock<OwnedFd>,
 }
 
 impl DiskStorage {
-    /// A storage in the directory `path`. Touches nothing on disk: see [`Storage::lock`].
+    /// A storage in the directory `path`, from the present working directory on if that is relative.
+    /// Touches nothing on disk: see [`Storage::lock`]. From its first use on it follows the directory,
+    /// wherever that is moved.
     ///
     /// # Errors
-    /// `InvalidInput` if the path is empty.
+    /// `InvalidInput` if the path is empty; `NotFound` if it is relative and the working directory is
+    /// gone.
     pub fn new(path: &Path) -> io::Result<Self> {
         if path.as_os_str().is_empty() {
             return Err(io::Error::new(ErrorKind::InvalidInput, "the directory's path is empty"));
         }
-        Ok(DiskStorage { path: path.to_owned() })
+        Ok(DiskStorage { path: std::path::absolute(path)?, directory: OnceLock::new() })
     }
 
-    fn file_path(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+    /// The directory, opened if it was not yet.
+    fn opened(&self) -> io::Result<BorrowedFd<'_>> {
+        if let Some(directory) = self.directory.get() {
+            return Ok(directory.as_fd());
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let opened = open_at(CWD, &self.path, flags)?;
+        // Of two threads that opened it, one directory counts for both.
+        Ok(self.directory.get_or_init(|| opened).as_fd())
+    }
+
+    fn open_file(&self, name: &str, flags: OFlags) -> io::Result<OsFile> {
+        Ok(OsFile::from(open_at(self.opened()?, Path::new(name), flags)?))
     }
 }
 
+/// Opens a file or directory; it is closed in programs that this one starts.
+fn open_at(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    let flags = flags | OFlags::CLOEXEC;
+    Ok(retry_on_intr(|| openat(directory, path, flags, FILE_MODE))?)
+}
+
+fn lock_file(file: OsFile) -> io::Result<Box<dyn Send + Sync>> {
+    // flock and not fcntl: an fcntl lock vanishes when any descriptor of the file is closed.
+    retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive))?;
+    Ok(Box::new(file))
+}
+
 impl Storage for DiskStorage {
+    fn afresh(&self) -> Option<Arc<dyn Storage>> {
+        Some(Arc::new(DiskStorage { path: self.path.clone(), directory: OnceLock::new() }))
+    }
+
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
-        create_directory(&self.path)?;
-        let path = self.file_path(LOCK_NAME);
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        // flock and not fcntl: an fcntl lock vanishes when any descriptor of the file is closed.
-        retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive))?;
-        Ok(Box::new(file))
+        if self.directory.get().is_none() {
+            create_directory(&self.path)?;
+        }
+        lock_file(self.open_file(LOCK_NAME, OFlags::RDWR | OFlags::CREATE)?)
     }
 
     fn lock_existing(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
-        let file = match OsFile::open(self.file_path(LOCK_NAME)) {
-            Ok(file) => file,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(e),
-        };
-        retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive))?;
-        Ok(Some(Box::new(file)))
+        match self.open_file(LOCK_NAME, OFlags::RDONLY) {
+            Ok(file) => lock_file(file).map(Some),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
+        let directory = self.opened()?;
         let mut names = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
+        for entry in Dir::read_from(directory)? {
             let entry = entry?;
-            let kind = entry.file_type()?;
-            // An operator may have moved a file elsewhere and left a link.
-            if (kind.is_file() || kind.is_symlink() && entry.path().is_file())
-                && let Ok(name) = entry.file_name().into_string()
-            {
-                names.push(name);
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            let is_file = match entry.file_type() {
+                FileType::RegularFile => true,
+                // An operator may have moved a file elsewhere and left a link; not every file system
+                // tells the kind.
+                FileType::Symlink | FileType::Unknown => is_file(directory, name),
+                _ => false,
+            };
+            if is_file {
+                names.push(name.to_owned());
             }
         }
         Ok(names)
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.file_path(name))?;
+        let file = self.open_file(name, OFlags::RDWR)?;
         Ok(Arc::new(DiskFile { file }))
     }
 
     fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file = OsFile::open(self.file_path(name))?;
+        let file = self.open_file(name, OFlags::RDONLY)?;
         Ok(Arc::new(DiskFile { file }))
     }
 
     fn open_to_verify(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file = OsFile::open(self.file_path(name))?;
+        let file = self.open_file(name, OFlags::RDONLY)?;
         // The cache lets go of what is not dirty; where it cannot, as in a file system in memory, it
         // is all that there is to read.
         let _ = fadvise(&file, 0, None, Advice::DontNeed);
@@ -103,8 +148,7 @@ impl Storage for DiskStorage {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let path = self.file_path(name);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        let file = self.open_file(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
         Ok(Arc::new(DiskFile { file }))
     }
 
@@ -113,8 +157,7 @@ impl Storage for DiskStorage {
     }
 
     fn read_start_from_device(&self, name: &str, bytes: usize) -> io::Result<Vec<u8>> {
-        let path = self.file_path(name);
-        let file = OsFile::open(&path)?;
+        let file = self.open_file(name, OFlags::RDONLY)?;
         // A killed process's writes may sit in the page cache only. A direct read would have them
         // written back first, but without a device flush: what is read here must stay readable.
         match file.sync_all() {
@@ -123,10 +166,7 @@ impl Storage for DiskStorage {
             result => result?,
         }
         let len = memory_len(file.metadata()?.len())?.min(bytes);
-        let direct = OpenOptions::new()
-            .read(true)
-            .custom_flags(OFlags::DIRECT.bits().cast_signed())
-            .open(&path);
+        let direct = self.open_file(name, OFlags::RDONLY | OFlags::DIRECT);
         match direct.and_then(|file| read_direct(&file, len)) {
             // The file system has no direct I/O: its cache is all that there is to read.
             Err(e) if e.kind() == ErrorKind::InvalidInput => read_buffered(&file, len),
@@ -135,19 +175,22 @@ impl Storage for DiskStorage {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.file_path(from), self.file_path(to))
+        let directory = self.opened()?;
+        Ok(renameat(directory, from, directory, to)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.file_path(name))
+        Ok(unlinkat(self.opened()?, name, AtFlags::empty())?)
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        sync_directory(&self.path)
+        let directory = self.opened()?;
+        Ok(retry_on_intr(|| fsync(directory))?)
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        let stat = retry_on_intr(|| statvfs(&self.path))?;
+        let directory = self.opened()?;
+        let stat = retry_on_intr(|| fstatvfs(directory))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
@@ -155,9 +198,23 @@ impl Storage for DiskStorage {
         Ok(Arc::new(DiskStorage::new(path)?))
     }
 
-    fn link(&self, name: &str, path: &Path) -> io::Result<()> {
-        fs::hard_link(self.file_path(name), path.join(name))
+    fn place(&self) -> io::Result<Place<'_>> {
+        Ok(Place::Directory(self.opened()?))
     }
+
+    fn link(&self, name: &str, to: &dyn Storage) -> io::Result<()> {
+        let Place::Directory(target) = to.place()? else {
+            return Err(ErrorKind::CrossesDevices.into());
+        };
+        // A link to a symbolic link would lead from the other directory to nowhere, or elsewhere.
+        Ok(linkat(self.opened()?, name, target, name, AtFlags::SYMLINK_FOLLOW)?)
+    }
+}
+
+/// Whether a name stands for a file, be it by a link.
+fn is_file(directory: BorrowedFd<'_>, name: &str) -> bool {
+    statat(directory, name, AtFlags::empty())
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
 }
 
 /// An open file on disk.
@@ -203,7 +260,8 @@ impl File for DiskFile {
     }
 }
 
-/// Creates a directory and those above it that are missing, and makes their names durable.
+/// Creates a directory, given by its absolute path, and those above it that are missing, and makes
+/// their names durable.
 fn create_directory(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => return sync_parent_if_readable(path),
@@ -211,17 +269,15 @@ fn create_directory(path: &Path) -> io::Result<()> {
         Err(e) if e.kind() == ErrorKind::NotFound => {}
         Err(e) => return Err(e),
     }
-    let absolute = std::path::absolute(path)?;
-    let missing: Vec<&Path> = absolute.ancestors().take_while(|path| !path.exists()).collect();
-    fs::create_dir_all(&absolute)?;
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+    fs::create_dir_all(path)?;
     missing.iter().filter_map(|path| path.parent()).try_for_each(sync_directory)
 }
 
 /// Makes the name of a directory durable that was there already: whoever created it may have died
 /// before its own sync. Where the parent may not be read, it was an administrator's doing.
 fn sync_parent_if_readable(path: &Path) -> io::Result<()> {
-    let absolute = std::path::absolute(path)?;
-    match absolute.parent().map_or(Ok(()), sync_directory) {
+    match path.parent().map_or(Ok(()), sync_directory) {
         Err(e) if e.kind() == ErrorKind::PermissionDenied => Ok(()),
         result => result,
     }

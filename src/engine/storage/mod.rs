@@ -8,6 +8,7 @@
 //! An implementation must never retry a failed sync or hide an error.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,8 +22,24 @@ mod transfer;
 pub(crate) use self::read_only::ReadOnly;
 pub(crate) use self::transfer::{copy, link_or_copy};
 
+/// Where a storage is, for whoever links a file to it.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    /// In this directory, which is open.
+    Directory(BorrowedFd<'a>),
+    /// On a simulated machine, where its names begin with this.
+    Simulated(&'a str),
+}
+
 /// One flat directory of files. All names are plain file names within it.
 pub trait Storage: Send + Sync + 'static {
+    /// The same directory as a storage of its own, looked up by its path when it is first used and
+    /// followed from then on: each open of a database begins with one, so that a directory that was
+    /// replaced between two of them is the new one to the second. `None` if there is nothing to look up.
+    fn afresh(&self) -> Option<Arc<dyn Storage>> {
+        None
+    }
+
     /// Creates the directory if it is missing (its parent is synced) and takes the exclusive lock,
     /// held until the returned guard is dropped. `ErrorKind::WouldBlock` means that another process
     /// (or another open of the same simulated storage) holds it.
@@ -79,13 +96,25 @@ pub trait Storage: Send + Sync + 'static {
     /// Free bytes that this process may still fill.
     fn free_bytes(&self) -> io::Result<u64>;
 
-    /// Another directory as a storage of the same kind. Touches nothing: see [`Storage::lock`].
+    /// Another directory as a storage of the same kind; a relative path is looked up from where the
+    /// process is now. Touches nothing: see [`Storage::lock`].
     fn directory(&self, path: &Path) -> io::Result<Arc<dyn Storage>>;
 
-    /// Gives a file the same name in the directory `path`, which exists, as well. The two names
-    /// share their bytes; the new one is durable after that directory's [`Storage::sync_dir`].
-    /// `ErrorKind::CrossesDevices` where that is impossible.
-    fn link(&self, name: &str, path: &Path) -> io::Result<()>;
+    /// Where it is. `ErrorKind::Unsupported`, which has files copied, where nothing can be linked to.
+    fn place(&self) -> io::Result<Place<'_>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Gives a file the same name in the directory of `to`, which exists, as well; where the name is
+    /// a symbolic link, the file that it leads to. The two names share their bytes; the new one is
+    /// durable after that directory's [`Storage::sync_dir`]. `ErrorKind::CrossesDevices` where that is
+    /// impossible.
+    fn link(&self, name: &str, to: &dyn Storage) -> io::Result<()>;
+}
+
+/// A storage that follows the directory of `storage` from now on: see [`Storage::afresh`].
+pub(crate) fn afresh(storage: Arc<dyn Storage>) -> Arc<dyn Storage> {
+    storage.afresh().unwrap_or(storage)
 }
 
 /// An open file with positioned reads and writes.

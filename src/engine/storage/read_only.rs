@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{File, Storage};
+use super::{File, Place, Storage};
 
 /// Another storage, to look at.
 pub(crate) struct ReadOnly(pub(crate) Arc<dyn Storage>);
@@ -18,6 +18,10 @@ fn refused<T>() -> io::Result<T> {
 }
 
 impl Storage for ReadOnly {
+    fn afresh(&self) -> Option<Arc<dyn Storage>> {
+        Some(Arc::new(ReadOnly(self.0.afresh()?)))
+    }
+
     /// Never creates the lock file: see [`Storage::lock_existing`].
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
         Ok(self.0.lock_existing()?.unwrap_or_else(|| Box::new(())))
@@ -71,7 +75,11 @@ impl Storage for ReadOnly {
         Ok(Arc::new(ReadOnly(self.0.directory(path)?)))
     }
 
-    fn link(&self, _name: &str, _path: &Path) -> io::Result<()> {
+    fn place(&self) -> io::Result<Place<'_>> {
+        refused()
+    }
+
+    fn link(&self, _name: &str, _to: &dyn Storage) -> io::Result<()> {
         refused()
     }
 }
@@ -95,7 +103,7 @@ mod tests {
             view.rename("a", "b"),
             view.remove("a"),
             view.sync_dir(),
-            view.link("a", Path::new("elsewhere")),
+            view.link("a", &storage.at(Path::new("elsewhere"))),
         ];
         for refusal in refusals {
             assert_eq!(refusal.unwrap_err().kind(), ErrorKind::ReadOnlyFilesystem);

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use self::faults::Verdict;
 use self::state::{InodeId, State};
-use super::{File, Storage};
+use super::{File, Place, Storage};
 
 mod faults;
 mod inode;
@@ -397,8 +397,15 @@ impl Storage for SimStorage {
         Ok(Arc::new(self.at(path)))
     }
 
-    fn link(&self, name: &str, path: &Path) -> io::Result<()> {
-        let (from, to) = (self.full(name), self.at(path).full(name));
+    fn place(&self) -> io::Result<Place<'_>> {
+        Ok(Place::Simulated(&self.prefix))
+    }
+
+    fn link(&self, name: &str, to: &dyn Storage) -> io::Result<()> {
+        let Place::Simulated(prefix) = to.place()? else {
+            return Err(ErrorKind::CrossesDevices.into());
+        };
+        let (from, to) = (self.full(name), format!("{prefix}{name}"));
         self.change(|| format!("link {from} to {to}"), |state| state.link(&from, &to))
     }
 }

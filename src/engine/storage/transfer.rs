@@ -1,22 +1,16 @@
 //! Files from one directory to another: a second name for the same bytes, or a second copy of them.
 
 use std::io::{self, ErrorKind};
-use std::path::Path;
 
 use super::Storage;
 
 /// A file is copied in pieces of this size.
 const COPY_BYTES: usize = 1 << 20;
 
-/// Gives a file the same name in another directory, `to`, which is at `path`: as a hard link, or as a
-/// copy where that is impossible. Durable after a sync of that directory.
-pub(crate) fn link_or_copy(
-    from: &dyn Storage,
-    name: &str,
-    to: &dyn Storage,
-    path: &Path,
-) -> io::Result<()> {
-    match from.link(name, path) {
+/// Gives a file the same name in another directory, as a hard link, or as a copy where that is
+/// impossible. Durable after a sync of that directory.
+pub(crate) fn link_or_copy(from: &dyn Storage, name: &str, to: &dyn Storage) -> io::Result<()> {
+    match from.link(name, to) {
         Err(e) if is_refusal(e.kind()) => copy(from, name, to, &mut |_| ()),
         linked => linked,
     }

@@ -363,9 +363,9 @@ fn another_device_takes_no_links() {
     storage.write_file("file", b"bytes").unwrap();
     storage.refuse_links(true);
     let storage = storage.power_cut(Survival::Nothing);
-    let refused = storage.link("file", Path::new("copy")).unwrap_err();
+    let refused = storage.link("file", &storage.at(Path::new("copy"))).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::CrossesDevices);
     storage.refuse_links(false);
-    storage.link("file", Path::new("copy")).unwrap();
+    storage.link("file", &storage.at(Path::new("copy"))).unwrap();
     assert_eq!(storage.at(Path::new("copy")).read_file("file").unwrap(), b"bytes");
 }

@@ -135,7 +135,7 @@ fn nobody_asks_about_files_that_have_no_name() {
 #[test]
 fn two_names_of_a_file_share_what_survives() {
     let (storage, file) = with_file(1);
-    storage.link("f", std::path::Path::new("copy")).unwrap();
+    storage.link("f", &storage.at(std::path::Path::new("copy"))).unwrap();
     write(&file, 2, 0);
     let moment = storage.moment();
     let survivors = moment.survivors(ALL, &mut Random(1));
@@ -225,7 +225,7 @@ fn a_moment_is_told_after_each_change() {
     storage.sync_dir().unwrap();
     storage.rename("f", "g").unwrap();
     assert!(storage.remove("f").is_err());
-    storage.link("g", std::path::Path::new("copy")).unwrap();
+    storage.link("g", &storage.at(std::path::Path::new("copy"))).unwrap();
     storage.remove("g").unwrap();
     let expected = [
         (1, "create f", 2),
