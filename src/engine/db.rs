@@ -157,7 +157,7 @@ impl Engine {
 
     /// Walks over keys of a range that expire, those included that have expired and are still in
     /// memory or in a file, for whoever wants to know what expires and when. It passes over the tables
-    /// in which nothing expires, so it may show what was overwritten since, and keys that do not
+    /// in which nothing expires and over damaged ones, so it may show what was overwritten since, and keys that do not
     /// expire: only a lookup ([`Session::lookup_expired`]) tells what is there. It waits for nothing to
     /// be durable.
     pub fn scan_expiring(&self, range: impl Into<KeyRange>) -> Scan {

@@ -48,10 +48,12 @@ impl View {
         View(Arc::new(Pinned::take(inner, snapshot)))
     }
 
-    /// The state of now, without the tables in which nothing expires.
+    /// The state of now, without the tables in which nothing expires, and without damaged ones.
     pub(crate) fn of_expiring(inner: &Inner) -> Self {
         let pinned = Pinned::take(inner, Seq::MAX);
-        let version = Arc::new(pinned.version.only(Table::has_expiring));
+        let damaged = inner.damaged_tables();
+        let expires = |table: &Table| table.has_expiring() && !damaged.contains(&table.meta().id);
+        let version = Arc::new(pinned.version.only(expires));
         View(Arc::new(Pinned { version, ..pinned }))
     }
 

@@ -9,6 +9,7 @@ use tracing::level_filters::LevelFilter;
 use crate::engine::{Durability, Options};
 
 use super::Settings;
+use super::effects::{CLASSES_FAULT, Classes};
 use super::keyspace::MAX_DATABASES;
 use super::limits::{DATABASES, MAX_WORKERS, MIN_MEMORY_BYTES, MIN_SEGMENT_BYTES, WORKERS};
 
@@ -40,6 +41,19 @@ pub struct Config {
     /// [default: the data directory's name with .checkpoint behind it].
     #[arg(long, value_name = "DIR")]
     pub checkpoint_dir: Option<PathBuf>,
+
+    /// Keyspace events that are published from the start on, in Redis's letters: K and E say on which
+    /// channels, Ag$lshzxetdmn of what; Ex, for example, tells of keys that expire. CONFIG SET changes
+    /// it.
+    #[arg(
+        long,
+        value_name = "LETTERS",
+        env = "CHRONOS_NOTIFY_KEYSPACE_EVENTS",
+        default_value = "",
+        hide_default_value = true,
+        value_parser = parse_events
+    )]
+    pub notify_keyspace_events: String,
 
     /// Allows DEBUG, which is for tests.
     #[arg(long)]
@@ -96,6 +110,8 @@ impl Config {
             memory_bytes: self.memory_bytes,
             durability: self.durability.into(),
             wal_segment_bytes: segment_bytes(self.memory_bytes),
+            // Until the server knows whether anybody wants to be told of expiries.
+            keep_expired: true,
             ..Options::default()
         }
     }
@@ -118,6 +134,7 @@ impl Config {
             databases: self.databases,
             password: self.requirepass.clone().filter(|password| !password.is_empty()),
             allows_debug: self.enable_debug_command,
+            notify_keyspace_events: self.notify_keyspace_events.clone(),
             checkpoint_dir: self.checkpoint_dir(),
             data_dir: Some(self.data_dir.clone()),
             memory_bytes: self.memory_bytes,
@@ -173,6 +190,10 @@ fn parse_workers(text: &str) -> Result<usize, String> {
         Ok(count) if (1..=MAX_WORKERS).contains(&count) => Ok(count),
         _ => Err(format!("not a number from 1 to {MAX_WORKERS}")),
     }
+}
+
+fn parse_events(text: &str) -> Result<String, String> {
+    Classes::parse(text.as_bytes()).map(|_| text.to_owned()).ok_or_else(|| CLASSES_FAULT.to_owned())
 }
 
 fn parse_databases(text: &str) -> Result<usize, String> {
@@ -267,6 +288,18 @@ mod tests {
         // As the flag's explanation says.
         assert!(bytes("136m") > MAX_VALUE_BYTES + MAX_KEY_BYTES);
         assert!(bytes("128m") < MAX_VALUE_BYTES + MAX_KEY_BYTES);
+    }
+
+    #[test]
+    fn events_are_letters() {
+        let events = |letters: &str| {
+            let config = parse(&[&format!("--notify-keyspace-events={letters}")])?;
+            Ok::<_, String>(config.settings().notify_keyspace_events)
+        };
+        assert_eq!(parse(&[]).unwrap().settings().notify_keyspace_events, "");
+        assert_eq!(events("Ex").as_deref(), Ok("Ex"));
+        assert_eq!(events("").as_deref(), Ok(""));
+        assert!(events("KQ").unwrap_err().contains("Ag$lshzxeKEtmdn"));
     }
 
     #[test]

@@ -12,6 +12,9 @@ use super::pubsub::push_message;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Classes(u16);
 
+/// What is said of letters that are none, in the words of Redis.
+pub(crate) const CLASSES_FAULT: &str = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
+
 /// Letters of the classes, in the order in which Redis writes them.
 const LETTERS: [(char, Classes); 14] = [
     ('g', Classes::GENERIC),

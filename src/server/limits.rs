@@ -150,5 +150,31 @@ pub(crate) const SCAN_REPLY_BYTES: usize = 16 << 20;
 pub(crate) const CURSORS: usize = 1 << 16;
 pub(crate) const CURSOR_BYTES: usize = 16 << 20;
 
+/// What the index of keys that expire may take, in bytes: the earliest stay.
+pub(crate) const EXPIRY_INDEX_BYTES: usize = 64 << 20;
+
+/// Keys that are deleted in a millisecond for they have expired, how long the reactor works on them at a
+/// time, and how large their tombstones may be together, in bytes: the smallest log segment takes them
+/// and one more.
+pub(crate) const EXPIRED_PER_MS: usize = 256;
+pub(crate) const EXPIRING_SLICE: Duration = Duration::from_millis(1);
+pub(crate) const EXPIRED_TOMBSTONES_BYTES: usize = MIN_SEGMENT_BYTES / 2;
+
+/// Keys that workers look up at a time, for they may have expired.
+pub(crate) const EXPIRY_READS: usize = 64;
+
+/// Keys that expire which a worker finds before it hands them over.
+pub(crate) const EXPIRIES_PER_SLICE: usize = 512;
+
+/// The least time between two searches for keys that expire, and after one that failed.
+pub(crate) const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long after the start what has expired is kept though nobody wants to be told of it: programs
+/// switch events on once they have connected.
+pub(crate) const EXPIRED_KEPT: Duration = Duration::from_mins(1);
+
+/// How many times in which nobody wanted to be told of expiries are remembered.
+pub(crate) const UNATTENDED_TIMES: usize = 16;
+
 /// How long a worker works on one job before it is another one's turn.
 pub(crate) const WORK_SLICE: Duration = Duration::from_millis(2);

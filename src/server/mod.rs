@@ -98,6 +98,11 @@ pub struct Settings {
     pub password: Option<String>,
     /// Whether DEBUG may be used.
     pub allows_debug: bool,
+    /// Which keyspace events are published from the start on: letters as Redis has them, such as `Ex`.
+    pub notify_keyspace_events: String,
+    /// What the index of keys that are about to expire may take, in bytes, while their events are
+    /// published.
+    pub expiry_index_bytes: usize,
     /// Where SAVE and BGSAVE put their checkpoint. What is there is replaced if it is a checkpoint.
     pub checkpoint_dir: std::path::PathBuf,
     /// Where the engine's data is, to be shown, and to be kept apart from checkpoints.
@@ -118,6 +123,8 @@ impl Default for Settings {
             databases: limits::DATABASES,
             password: None,
             allows_debug: false,
+            notify_keyspace_events: String::new(),
+            expiry_index_bytes: limits::EXPIRY_INDEX_BYTES,
             checkpoint_dir: "checkpoint".into(),
             data_dir: None,
             memory_bytes: 0,

@@ -10,6 +10,9 @@ use super::client::Subscriptions;
 use super::token::ConnectionId;
 use super::values::glob;
 
+/// So many names are looked at to see whether one of them is that of keyspace events.
+const CHANNELS_LOOKED_AT: usize = 64;
+
 /// A message for another client's outbox.
 #[derive(Debug)]
 pub(crate) struct Delivery {
@@ -100,6 +103,14 @@ impl PubSub {
     pub(crate) fn channels(&self, pattern: Option<&[u8]>) -> Vec<&[u8]> {
         let names = self.channels.keys().map(AsRef::as_ref);
         names.filter(|name| pattern.is_none_or(|p| glob::matches(p, name, false))).collect()
+    }
+
+    /// Whether somebody may be listening to keyspace events. Of very many channels one is taken for one of
+    /// theirs.
+    pub(crate) fn may_hear_events(&self) -> bool {
+        let is_event = |name: &Arc<[u8]>| name.starts_with(b"__key");
+        let is_many = self.channels.len() > CHANNELS_LOOKED_AT;
+        is_many || !self.patterns.is_empty() || self.channels.keys().any(is_event)
     }
 
     /// How many listen to a channel by its name.

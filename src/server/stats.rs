@@ -35,6 +35,8 @@ pub(crate) struct Stats {
     pub(crate) errors: u64,
     pub(crate) hits: u64,
     pub(crate) misses: u64,
+    /// Keys deleted for they had expired.
+    pub(crate) expired: u64,
     /// Lookups that had to wait for a worker.
     pub(crate) deferred: u64,
     /// Times that a connection was parked because the engine was behind.
@@ -78,6 +80,7 @@ impl Stats {
             errors: 0,
             hits: 0,
             misses: 0,
+            expired: 0,
             deferred: 0,
             parked: 0,
             ticks: 0,

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 
 use crate::engine::{Error, Record, Seq, TableRead};
 
+use super::expiries::Sweep;
 use super::limits::WORKER_QUEUE;
 use super::notify::Notifier;
 use super::outbox::SlotNumber;
@@ -41,6 +42,12 @@ pub(crate) enum Job {
     Fetch { connection: ConnectionId, key: Vec<u8>, read: TableRead },
     /// Longer work whose answer fills a slot.
     Work { connection: ConnectionId, slot: SlotNumber, work: Box<dyn Work> },
+    /// A read of a key that may have expired, and for whom.
+    Expiry { owner: u64, key: Vec<u8>, read: TableRead },
+    /// A slice of a search for keys that expire.
+    Sweep(Box<Sweep>),
+    /// Something that takes long to free.
+    Drop(Box<dyn Send>),
 }
 
 /// A job that is done.
@@ -61,6 +68,13 @@ pub(crate) enum Completion {
         slot: SlotNumber,
         answer: Answer,
     },
+    Expiry {
+        owner: u64,
+        key: Vec<u8>,
+        read: TableRead,
+        result: Result<Option<Record<'static>>, Error>,
+    },
+    Sweep(Box<Sweep>),
 }
 
 #[derive(Default)]
@@ -105,7 +119,10 @@ impl Workers {
     /// Queues a job. Returns false, and drops it, if there are too many of its kind.
     pub(crate) fn submit(&self, job: Job) -> bool {
         let mut queue = lock(&self.shared.queue);
-        let kind = if let Job::Work { .. } = job { &mut queue.work } else { &mut queue.reads };
+        let kind = match job {
+            Job::Read { .. } | Job::Fetch { .. } | Job::Expiry { .. } => &mut queue.reads,
+            Job::Work { .. } | Job::Sweep(_) | Job::Drop(_) => &mut queue.work,
+        };
         if kind.len() >= WORKER_QUEUE {
             return false;
         }
@@ -159,6 +176,18 @@ impl Shared {
                     lock(&self.queue).work.push_back(Job::Work { connection, slot, work });
                 }
                 answer.map(|answer| Completion::Work { connection, slot, answer })
+            }
+            Job::Expiry { owner, key, read } => {
+                let result = read.run();
+                Some(Completion::Expiry { owner, key, read, result })
+            }
+            Job::Sweep(mut sweep) => {
+                sweep.run();
+                Some(Completion::Sweep(sweep))
+            }
+            Job::Drop(unneeded) => {
+                drop(unneeded);
+                None
             }
         }
     }

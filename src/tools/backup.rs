@@ -7,8 +7,8 @@ use indicatif::ProgressBar;
 
 use super::check::describe;
 use super::words::explain;
-use super::{Outcome, Told, environment, progress, say, storage};
-use crate::engine::{self, CheckReport, CopyProgress, Engine, Options};
+use super::{Outcome, Told, environment, options, progress, say, storage};
+use crate::engine::{self, CheckReport, CopyProgress, Engine};
 
 /// Copies the database in `dir` to `target`, and marks the copy as a backup if it is whole.
 pub(super) fn backup(dir: &Path, target: &Path, out: &mut dyn Write) -> Told<Outcome> {
@@ -42,9 +42,8 @@ pub(super) fn restore(from: &Path, dir: &Path, out: &mut dyn Write) -> Told<Outc
     if !report.is_whole() {
         return tell_damage(&report, &format!("{} is not restored", dir.display()), out);
     }
-    let (engine, _) = environment(dir)
-        .and_then(|world| Engine::open(world, Options::default()))
-        .map_err(failed)?;
+    let (engine, _) =
+        environment(dir).and_then(|world| Engine::open(world, options())).map_err(failed)?;
     engine.close().map_err(failed)?;
     let CheckReport { files, bytes, entries, .. } = report;
     say(out, format_args!("restored: {files} files, {bytes} bytes, {entries} entries"))?;

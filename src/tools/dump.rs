@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::lines::{DumpReader, DumpWriter, Record};
 use super::words::explain;
-use super::{Outcome, Told, environment, progress, say, sync_name};
-use crate::engine::{Engine, Ingest, Offline, Options};
+use super::{Outcome, Told, environment, options, progress, say, sync_name};
+use crate::engine::{Engine, Ingest, Offline};
 
 /// Records between two drawings of the bar, at least.
 const TELL_EVERY: u64 = 1_024;
@@ -62,7 +62,7 @@ pub(super) fn load(dir: &Path, input: Option<&Path>, out: &mut dyn Write) -> Tol
     // Before a database is created that nobody wants.
     let mut reader = DumpReader::open(source).map_err(refused)?;
     let world = environment(dir).map_err(failed)?;
-    let (engine, _) = Engine::open(world, Options::default()).map_err(failed)?;
+    let (engine, _) = Engine::open(world, options()).map_err(failed)?;
     let mut ingest = engine.ingest();
     let now_ms = engine.now_ms();
     let mut expired = 0_u64;

@@ -23,7 +23,7 @@ use clap::Subcommand;
 
 use crate::engine::storage::Storage;
 use crate::engine::storage::disk::DiskStorage;
-use crate::engine::{Environment, Error, Result};
+use crate::engine::{Environment, Error, Options, Result};
 
 /// What the program does other than serve.
 #[derive(Debug, Clone, Subcommand)]
@@ -93,6 +93,11 @@ enum Outcome {
 
 /// What keeps a tool from its work, in a sentence for the operator.
 type Told<T> = std::result::Result<T, String>;
+
+/// How a tool opens a database: what has expired is left for a server that may tell of it.
+fn options() -> Options {
+    Options { keep_expired: true, ..Options::default() }
+}
 
 impl Tool {
     /// Does it; returns the program's exit code.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::check::describe;
 use super::words::{Span, explain};
-use super::{Outcome, Told, environment, progress, say, sync_name, unwritable};
-use crate::engine::{self, Engine, Options, Repair, RepairOutcome};
+use super::{Outcome, Told, environment, options, progress, say, sync_name, unwritable};
+use crate::engine::{self, Engine, Repair, RepairOutcome};
 
 /// The file that says what was given up, beside the files that were set aside.
 const REPORT: &str = "report.txt";
@@ -41,7 +41,7 @@ pub(super) fn run(dir: &Path, is_dry: bool, out: &mut dyn Write) -> Told<Outcome
         .map_err(|error| format!("cannot use {}: {error}; nothing was changed", aside.display()))?;
     let repair = engine::repair(&environment, &aside, false, &mut |_| ()).map_err(failed)?;
     let unopened = |error| format!("repaired, but {}", explain("open", dir, &error));
-    let (engine, _) = Engine::open(environment, Options::default()).map_err(unopened)?;
+    let (engine, _) = Engine::open(environment, options()).map_err(unopened)?;
     engine.close().map_err(unopened)?;
     let dropped = repair.dropped_entries;
     say(

@@ -85,3 +85,38 @@ fn databases_types_and_expiries_survive_a_kill() {
     say(&mut client, "KEYS *", "*1\r\n$5\r\nstays");
     program.kill();
 }
+
+#[test]
+fn a_key_that_expired_while_the_server_was_killed_is_told_of() {
+    let room = tempfile::tempdir().unwrap();
+    let data = room.path().join("data");
+    let (program, mut client) = start(&mut command_anywhere(&data));
+    say(&mut client, "SET session v PX 50", "+OK");
+    say(&mut client, "SET timer v PX 60", "+OK");
+    program.kill();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let hears = |client: &mut Client, key: &str| {
+        let channel = "__keyevent@0__:expired";
+        let (length, bytes) = (channel.len(), key.len());
+        client.expect(format!("*3\r\n$7\r\nmessage\r\n${length}\r\n{channel}\r\n"));
+        client.expect(format!("${bytes}\r\n{key}\r\n"));
+    };
+    let subscribed = "*3\r\n$9\r\nsubscribe\r\n$22\r\n__keyevent@0__:expired\r\n:1";
+    let mut command = command_anywhere(&data);
+    let (program, mut client) = start(command.args(["--notify-keyspace-events", "Ex"]));
+    say(
+        &mut client,
+        "CONFIG GET notify-keyspace-events",
+        "*2\r\n$22\r\nnotify-keyspace-events\r\n$2\r\nxE",
+    );
+    say(&mut client, "SUBSCRIBE __keyevent@0__:expired", subscribed);
+    hears(&mut client, "session");
+    hears(&mut client, "timer");
+    program.kill();
+    let (program, mut client) =
+        start(command_anywhere(&data).env("CHRONOS_NOTIFY_KEYSPACE_EVENTS", "Ex"));
+    say(&mut client, "SET another v PX 50", "+OK");
+    say(&mut client, "SUBSCRIBE __keyevent@0__:expired", subscribed);
+    hears(&mut client, "another");
+    program.kill();
+}

@@ -129,6 +129,30 @@ fn an_expiry_is_announced_once() {
 }
 
 #[test]
+fn keys_from_before_the_events_are_announced_as_they_stand() {
+    let steps = [
+        step(0, &["SET a 1 PX 600", "SET b 1 PX 700", "SET c 1 PX 800", "SET d 1 PX 900"]),
+        step(0, &["SET e 1 PX 1000", "SET f 1 PX 600", "SET g 1 PX 600", "SET h 1 PX 600"]),
+        step(0, &["SELECT 1", "SET i 1 PX 600", "SELECT 0", "SET j 1 PX 600"]),
+        step(0, &["CONFIG SET notify-keyspace-events KEx"]),
+        step(1, &["PSUBSCRIBE __key*__:*"]),
+        step(0, &["RENAME b bb", "MOVE c 2", "COPY d dd", "DEL d", "PERSIST e", "GETDEL f"]),
+        step(0, &["PEXPIRE g 1100", "SET h 2", "GETEX j PX 1200"]),
+        step(0, &["SWAPDB 1 3"]),
+        pause(1_500),
+        step(0, &["MGET a b bb c d dd e f g h j", "DBSIZE"]),
+        pause(300),
+        step(0, &["CONFIG SET notify-keyspace-events KEA", "SET k 1 PX 100"]),
+        step(0, &["CONFIG SET notify-keyspace-events ", "SET l 1 PX 100"]),
+        pause(400),
+        step(0, &["CONFIG SET notify-keyspace-events KEA"]),
+        pause(400),
+        step(0, &["DBSIZE"]),
+    ];
+    compare("expiry of keys from before the events", &steps);
+}
+
+#[test]
 fn watched_keys_that_change_stop_a_transaction() {
     let changes: &[&[&str]] = &[
         &["SET a 2"],

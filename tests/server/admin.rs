@@ -17,7 +17,7 @@ pub(super) fn request(line: &str) -> Vec<u8> {
     format!("*{}\r\n{bulks}", words.len()).into_bytes()
 }
 
-fn bulk(text: &str) -> String {
+pub(super) fn bulk(text: &str) -> String {
     format!("${}\r\n{text}\r\n", text.len())
 }
 
@@ -43,7 +43,7 @@ impl Client {
 
     /// What INFO says under a name.
     #[track_caller]
-    fn info(&mut self, section: &str, name: &str) -> String {
+    pub(super) fn info(&mut self, section: &str, name: &str) -> String {
         let text = self.bulk(&format!("INFO {section}"));
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
         line.unwrap_or_else(|| panic!("no {name} in {text}")).to_owned()

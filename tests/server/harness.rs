@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
@@ -11,6 +12,25 @@ use chronos::engine::{Clock, Engine, Environment, Options};
 use chronos::server::{self, Server, Settings, Stopped, Stopper};
 
 pub(crate) use super::client::{Client, PATIENCE};
+
+/// A clock that a test sets.
+pub(crate) struct SetClock(AtomicU64);
+
+impl SetClock {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(SetClock(AtomicU64::new(StoppedClock.now_ms())))
+    }
+
+    pub(crate) fn advance(&self, ms: u64) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl Clock for SetClock {
+    fn now_ms(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
 
 struct StoppedClock;
 
@@ -34,7 +54,7 @@ pub(crate) fn settings() -> Settings {
 }
 
 /// Options that suit a simulated storage.
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options { memory_bytes: 32 << 20, wal_segment_bytes: 8 << 20, ..Options::default() }
 }
 
@@ -57,6 +77,21 @@ impl Harness {
             random: Arc::new(|| 4),
         };
         Self::start_in(environment, storage, settings, options)
+    }
+
+    /// A server by a test's clock, with an engine that keeps what has expired, as the program's does.
+    pub(crate) fn start_at(
+        clock: &Arc<SetClock>,
+        storage: SimStorage,
+        settings: Settings,
+        options: Options,
+    ) -> Self {
+        let environment = Environment {
+            storage: Arc::new(storage.clone()),
+            clock: Arc::clone(clock) as Arc<dyn Clock>,
+            random: Arc::new(|| 4),
+        };
+        Self::start_in(environment, storage, settings, Options { keep_expired: true, ..options })
     }
 
     /// A server on a directory of the disk; its `storage` is not used.

@@ -13,6 +13,7 @@ mod bounds;
 #[allow(dead_code, reason = "shared; another binary uses the rest")]
 mod client;
 mod docs;
+mod expiry;
 mod faults;
 mod frontier;
 mod harness;

@@ -237,7 +237,7 @@ impl Inner {
         }
     }
 
-    fn damaged_tables(&self) -> BTreeSet<u64> {
+    pub(crate) fn damaged_tables(&self) -> BTreeSet<u64> {
         let files = self.faults.damaged_files();
         let ids = files.iter().filter_map(|name| match filename::parse(name) {
             Some(FileKind::Table(id)) => Some(id),

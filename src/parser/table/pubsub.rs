@@ -34,11 +34,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("2.0.0")
         .costs("O(K)")
         .does("Listens to channels.")
-        .differs(
-            "A message leaves once what was written before it is durable. Keyspace events of \
-                  expired keys come, on time, for expiries that were written while such events \
-                  were switched on.",
-        ),
+        .differs("A message leaves once what was written before it is durable."),
     command(Verb::Unsubscribe, "UNSUBSCRIBE", "[channel [channel ...]]", -1)
         .flags(&[Flags::PUBSUB, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE])
         .since("2.0.0")

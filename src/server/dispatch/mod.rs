@@ -22,7 +22,8 @@ use super::client::{Client, Clients, Traits};
 use super::closing::CloseReason;
 use super::commands;
 use super::cursors::Cursors;
-use super::effects::Effects;
+use super::effects::{CLASSES_FAULT, Classes, Effects};
+use super::expiries::Attention;
 use super::info::Identity;
 use super::interrupt::Fault;
 use super::keyspace::{Keyspace, Written, decode};
@@ -94,6 +95,10 @@ pub(crate) struct Services<'e> {
     pub(crate) saving: Saving,
     /// Where SCAN goes on; workers add to it.
     pub(crate) cursors: Arc<Mutex<Cursors>>,
+    /// Who wants to be told of keys that expire.
+    pub(crate) attention: Attention,
+    /// What the index of them may take, in bytes.
+    pub(crate) expiry_index_bytes: usize,
     /// What the command that runs wants to tell others.
     pub(crate) effects: Effects,
     /// Messages that are to be put into other clients' outboxes.
@@ -135,6 +140,11 @@ impl<'e> Services<'e> {
         keyspace.submit();
         let data_dir = settings.data_dir.as_deref();
         let saving = Saving::new(&settings.checkpoint_dir, data_dir, Arc::clone(&notifier));
+        let letters = settings.notify_keyspace_events.as_bytes();
+        let Some(classes) = Classes::parse(letters) else {
+            let fault = std::io::Error::new(std::io::ErrorKind::InvalidInput, CLASSES_FAULT);
+            return Err(super::Error::Start(fault));
+        };
         let mut services = Services {
             keyspace,
             workers: Workers::start(settings.workers, notifier).map_err(super::Error::Start)?,
@@ -149,6 +159,8 @@ impl<'e> Services<'e> {
             latency: LatencyMonitor::default(),
             saving,
             cursors: Arc::default(),
+            attention: Attention::default(),
+            expiry_index_bytes: settings.expiry_index_bytes,
             effects: Effects::default(),
             deliveries: Vec::new(),
             delivery_bytes: 0,
@@ -162,6 +174,7 @@ impl<'e> Services<'e> {
             tick_ms: 0,
             shutdown: false,
         };
+        services.effects.classes = classes;
         services.update_plain();
         Ok(services)
     }

@@ -146,6 +146,7 @@ impl Services<'_> {
                 self.effects.clear();
                 if let Interrupt::Fault(_) = interrupt {
                     self.note_misses(command, 0);
+                    self.note_met();
                     let own = self.publish_effects(Some(asker.client));
                     out.extend_from_slice(&own);
                 }
@@ -178,6 +179,7 @@ impl Services<'_> {
         }
         self.tell_disturbed(client);
         self.note_misses(command, 0);
+        self.note_met();
         if !self.effects.is_empty() {
             self.publish_effects_of(client, out, begin);
         }
@@ -194,6 +196,17 @@ impl Services<'_> {
         if commands::tells_misses(command) {
             for (db, key) in missing.into_iter().rev() {
                 self.effects.notify_before(at, Classes::MISS, "keymiss", db, &key);
+            }
+        }
+    }
+
+    /// Notes events for keys that the command has met and that had expired, before what else it has
+    /// noted.
+    fn note_met(&mut self) {
+        for (key, _) in self.keyspace.take_expired().into_iter().rev() {
+            self.stats.expired += 1;
+            if let Some(db) = self.keyspace.database_of(key[0]) {
+                self.effects.notify_before(0, Classes::EXPIRED, "expired", db, &key[1..]);
             }
         }
     }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::engine::{Durability, LevelStats, StallStats};
 
+use super::super::expiries::Expiries;
 use super::{Facts, Written};
 
 pub(super) fn write(text: &mut String, facts: &Facts<'_, '_>) -> Written {
@@ -51,6 +52,8 @@ fn write_memory(text: &mut String, facts: &Facts<'_, '_>) -> Written {
     writeln!(text, "block_cache_blocks:{}", engine.cache.blocks)?;
     writeln!(text, "block_cache_hits:{}", engine.cache.hits)?;
     writeln!(text, "block_cache_misses:{}", engine.cache.misses)?;
+    let expiries = facts.services.keyspace.expiries.as_ref();
+    writeln!(text, "expiry_index_bytes:{}", expiries.map_or(0, Expiries::bytes))?;
     writeln!(text, "filter_bytes:{}", engine.filter_bytes)?;
     writeln!(text, "index_bytes:{}", engine.index_bytes)
 }

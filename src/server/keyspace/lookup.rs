@@ -18,6 +18,7 @@ impl Keyspace<'_> {
         self.missed = 0;
         self.looked_up_bytes = 0;
         self.is_overfull = false;
+        self.met.clear();
         if let Some(missing) = &mut self.missing {
             missing.clear();
         }
@@ -68,12 +69,23 @@ impl Keyspace<'_> {
         }
         let engine = self.engine;
         let session = self.session.get_or_insert_with(|| engine.session());
-        match session.lookup(&self.key).map_err(|error| Fault::from(&error))? {
+        let found = match &self.expiries {
+            Some(_) => session.lookup_expired(&self.key),
+            None => session.lookup(&self.key),
+        };
+        match found.map_err(|error| Fault::from(&error))? {
             Lookup::Found(record) => {
                 self.shown = self.shown.max(record.version);
+                let (met, now_ms) = (&mut self.met, engine.now_ms());
+                let Some(found) = Self::unless_expired(met, &self.key, now_ms, Found(record))
+                else {
+                    self.missed += 1;
+                    Self::note_missing(&mut self.missing, db, key);
+                    return Ok(None);
+                };
                 self.found += 1;
-                self.looked_up_bytes += record.value.len();
-                Ok(Some(Found(record)))
+                self.looked_up_bytes += found.0.value.len();
+                Ok(Some(found))
             }
             Lookup::Missing { seq } => {
                 self.shown = self.shown.max(seq);
@@ -88,19 +100,19 @@ impl Keyspace<'_> {
                     self.wanted.push((self.key.clone(), read));
                     return Err(Interrupt::Later);
                 };
-                match &done.result {
-                    Ok(Some(record)) => {
-                        self.found += 1;
-                        self.looked_up_bytes += record.value.len();
-                        Ok(Some(Found(lend(record))))
-                    }
-                    Ok(None) => {
-                        self.missed += 1;
-                        Self::note_missing(&mut self.missing, db, key);
-                        Ok(None)
-                    }
-                    Err(error) => Err(Fault::from(error).into()),
+                let record = done.result.as_ref().map_err(Fault::from)?.as_ref();
+                let (met, now_ms) = (&mut self.met, engine.now_ms());
+                let found = record.and_then(|record| {
+                    Self::unless_expired(met, &self.key, now_ms, Found(lend(record)))
+                });
+                if let Some(found) = found {
+                    self.found += 1;
+                    self.looked_up_bytes += found.0.value.len();
+                    return Ok(Some(found));
                 }
+                self.missed += 1;
+                Self::note_missing(&mut self.missing, db, key);
+                Ok(None)
             }
         }
     }

@@ -16,7 +16,7 @@
 //! the first command and must be ended ([`Keyspace::submit`]) before anything that may ask for the
 //! same lock: statistics, scans, compaction, the end of the tick.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use crate::engine::{
@@ -30,9 +30,11 @@ use super::interrupt::{Fault, WRONG_TYPE};
 use super::limits::{SCRATCH_KEEP_BYTES, USER_KEY_BYTES, USER_VALUE_BYTES};
 use super::watch::Watches;
 
+mod expired;
 mod lookup;
 mod staged;
 
+pub(crate) use expired::Standing;
 use staged::Touched;
 
 /// The most databases there can be; namespaces from here on are the server's own.
@@ -153,6 +155,10 @@ pub(crate) struct Keyspace<'e> {
     watches: Watches,
     /// Kept while events of expired keys are published.
     pub(crate) expiries: Option<Expiries>,
+    /// Keys that the command has met, or overwrites, and that had expired: the engine's, with the time.
+    met: BTreeMap<Vec<u8>, u64>,
+    /// Those that are deleted since.
+    expired: Vec<(Vec<u8>, u64)>,
     /// Keys that the command looked for in vain, noted while such events are published.
     pub(crate) missing: Option<Vec<(usize, Vec<u8>)>>,
     last_seq: Seq,
@@ -195,6 +201,8 @@ impl<'e> Keyspace<'e> {
             touched: Vec::new(),
             watches: Watches::default(),
             expiries: None,
+            met: BTreeMap::new(),
+            expired: Vec::new(),
             missing: None,
             last_seq: 0,
             swap_seq: 0,

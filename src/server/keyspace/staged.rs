@@ -25,6 +25,16 @@ pub(super) enum Touched {
     Swapped(WatchedKey),
 }
 
+impl Touched {
+    /// The engine's key, if it is about one.
+    pub(super) fn key(&self) -> Option<&Vec<u8>> {
+        match self {
+            Touched::Key { key, .. } => Some(key),
+            Touched::Database { .. } | Touched::Swapped(_) => None,
+        }
+    }
+}
+
 /// How much was staged: see [`Keyspace::mark`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark {
@@ -162,7 +172,11 @@ impl Keyspace<'_> {
     /// [`Interrupt::Later`] if it cannot be now; a fault if it cannot be at all. Nothing of it is
     /// applied then, and nothing stays staged.
     pub(crate) fn commit(&mut self) -> Result<(), Interrupt> {
+        self.meet_overwritten()?;
+        let is_read = self.staged.is_empty();
+        let met = self.stage_met();
         if self.staged.is_empty() {
+            self.leave_met(met);
             self.end();
             return Ok(());
         }
@@ -170,11 +184,20 @@ impl Keyspace<'_> {
         let session = self.session.get_or_insert_with(|| engine.session());
         match session.admit_batch(&self.staged) {
             Admission::Ready => {}
+            Admission::Stalled(_) | Admission::Refused(_) if is_read => {
+                self.leave_met(met);
+                self.end();
+                return Ok(());
+            }
             Admission::Stalled(stall) => {
+                self.leave_met(met);
                 self.stalled(&stall);
                 return Err(Interrupt::Later);
             }
-            Admission::Refused(error) => return Err(Fault::from(&error).into()),
+            Admission::Refused(error) => {
+                self.leave_met(met);
+                return Err(Fault::from(&error).into());
+            }
         }
         self.last_seq = session.write(&self.staged);
         self.shown = self.shown.max(self.last_seq);
@@ -197,6 +220,7 @@ impl Keyspace<'_> {
                 Touched::Swapped(key) => self.watches.touch(&key),
             }
         }
+        self.end_met(met);
         if !self.swaps.is_empty() {
             self.swap_seq = self.last_seq;
             self.swaps.clear();
@@ -211,6 +235,7 @@ impl Keyspace<'_> {
             self.namespaces.swap(one, other);
         }
         self.touched.clear();
+        self.leave_met(Vec::new());
         self.end();
     }
 

@@ -141,7 +141,7 @@ impl<'e> Reactor<'e> {
             }
             self.retry_parked();
             self.serve_ready();
-            self.services.tell_expiries(None);
+            self.services.attend_to_expiries();
             self.deliver_messages();
             self.note_retry();
             self.commit();

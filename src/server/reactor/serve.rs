@@ -101,6 +101,10 @@ impl Reactor<'_> {
                 Completion::Fetch { connection: id, key, read, result } => {
                     self.take_fetched(id, Fetched { key, read, result });
                 }
+                Completion::Expiry { owner, key, read, result } => {
+                    self.services.take_expiry_read(owner, Fetched { key, read, result });
+                }
+                Completion::Sweep(sweep) => self.services.take_sweep(sweep),
             }
         }
         self.completions = completions;
@@ -150,6 +154,7 @@ impl Reactor<'_> {
             // So much at a time: look at once what of it is not taken.
             self.next_watch_ms = self.now_ms;
         }
+        let mut most_queued = None;
         for message in std::mem::take(&mut self.services.deliveries) {
             let Some(connection) = find(&mut self.connections, message.to) else { continue };
             if connection.flags.has(Flags::CLOSING) {
@@ -157,12 +162,14 @@ impl Reactor<'_> {
             }
             connection.outbox.push_bytes(&message.bytes, message.seq, durable);
             connection.outbox.close_mark();
+            most_queued = most_queued.max(Some(connection.outbox.queued_bytes()));
             if connection.outbox.queued_bytes() > MESSAGES_HARD_BYTES {
                 self.close_slow_reader(message.to);
             } else {
                 self.enlist_by_state(message.to);
             }
         }
+        self.services.note_backlog(most_queued);
         for (id, reason) in std::mem::take(&mut self.services.kills) {
             self.doom(id, reason);
         }

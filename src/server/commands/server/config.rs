@@ -9,7 +9,7 @@ use crate::parser::Verb;
 
 use super::super::super::client::Traits;
 use super::super::super::dispatch::Services;
-use super::super::super::effects::Classes;
+use super::super::super::effects::{CLASSES_FAULT, Classes};
 use super::super::super::interrupt::{Fault, SYNTAX};
 use super::super::super::limits::{
     MESSAGES_HARD_BYTES, OUTPUT_HARD_BYTES, REQUEST_BYTES, USER_VALUE_BYTES,
@@ -86,7 +86,7 @@ static PARAMETERS: [Parameter; 28] = [
         |services| services.effects.classes.letters(),
         Set(|value| {
             let classes = Classes::parse(value).map(Change::Classes);
-            classes.ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".into())
+            classes.ok_or_else(|| CLASSES_FAULT.into())
         }),
     ),
     parameter("port", port, Keep),
