@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use super::connection::{Connection, Endpoint};
 use super::error::{Error, Result};
-use super::options::{ColorChoice, Options};
+use super::interrupt::{Interrupt, Stoppable};
+use super::options::{ColorChoice, Options, PASSWORD_WARNING};
 use super::paint::Paint;
 use super::repl::TextDialect;
 use super::session::Session;
@@ -63,7 +63,9 @@ impl Output<'_> {
 pub fn main() -> ExitCode {
     let options = Options::parse();
     let color = options.color();
-    let mut out = io::BufWriter::with_capacity(64 << 10, io::stdout().lock());
+    let interrupt = Interrupt::default();
+    let out = Stoppable::new(io::stdout().lock(), &interrupt);
+    let mut out = io::BufWriter::with_capacity(64 << 10, out);
     let mut err = io::stderr();
     let mut output = Output {
         out_paint: Paint::of(&io::stdout(), color),
@@ -71,7 +73,8 @@ pub fn main() -> ExitCode {
         out: &mut out,
         err: &mut err,
     };
-    let exit = run(options, &mut output).and_then(|exit| output.out.flush().map(|()| exit));
+    let exit =
+        run(&options, &interrupt, &mut output).and_then(|exit| output.out.flush().map(|()| exit));
     match exit {
         Ok(exit) => exit.into(),
         // Whoever reads the output has seen enough, as `head` does.
@@ -83,33 +86,51 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(options: Options, output: &mut Output<'_>) -> io::Result<Exit> {
-    let color = options.color();
-    if options.resp {
-        return resp::run(options, output);
+fn run(options: &Options, interrupt: &Interrupt, output: &mut Output<'_>) -> io::Result<Exit> {
+    if options.shows_password() {
+        output.notice(PASSWORD_WARNING)?;
     }
-    let endpoint = options.endpoint.endpoint();
-    if !options.command.is_empty() {
-        return run_one(&endpoint, &options.command, output);
+    let credentials = match options.credentials() {
+        Ok(credentials) => credentials,
+        Err(message) => return output.fail(&message, Exit::Unusable),
+    };
+    if options.speaks_resp() {
+        return resp::run(options, credentials, interrupt, output);
     }
-    if io::stdin().is_terminal() {
-        return run_prompt(&endpoint, color, output);
+    let is_prompt = options.command.is_empty() && io::stdin().is_terminal();
+    let is_script = options.command.is_empty() && !is_prompt;
+    if !is_script {
+        // A script has nothing to go on with behind Ctrl-C.
+        interrupt.catch()?;
     }
-    match Connection::open(&endpoint) {
-        Ok(connection) => script::run(connection, io::stdin(), output),
-        Err(error) => output.fail(&error, Exit::Unusable),
+    let line = match line_of(&options.command) {
+        Ok(line) => line,
+        Err(error) if !options.command.is_empty() => return output.fail(&error, Exit::Unusable),
+        Err(_) => Vec::new(),
+    };
+    let endpoint = options.endpoint();
+    let mut session = match Session::open(&endpoint, credentials, interrupt) {
+        Ok(session) => session,
+        Err(error) => return output.fail(&error, Exit::Unusable),
+    };
+    if is_prompt {
+        let mut dialect =
+            TextDialect { session, endpoint: &endpoint, interrupt: interrupt.clone() };
+        return repl::run(&mut dialect, hint_color(options.color()), output);
     }
+    tell(&mut session, output)?;
+    if is_script {
+        return match session.into_connection() {
+            Ok(connection) => script::run(connection, io::stdin(), output),
+            Err(error) => output.fail(&error, Exit::Unusable),
+        };
+    }
+    run_one(&mut session, &line, output)
 }
 
-fn run_prompt(
-    endpoint: &Endpoint,
-    color: ColorChoice,
-    output: &mut Output<'_>,
-) -> io::Result<Exit> {
-    match Session::open(endpoint) {
-        Ok(session) => repl::run(&mut TextDialect { session, endpoint }, hint_color(color), output),
-        Err(error) => output.fail(&error, Exit::Unusable),
-    }
+/// Shows what came up besides the replies.
+pub(crate) fn tell(session: &mut Session, output: &mut Output<'_>) -> io::Result<()> {
+    session.take_notices().iter().try_for_each(|notice| output.notice(notice))
 }
 
 /// The line editor draws with colours of its own, on the terminal, whatever the replies get.
@@ -117,20 +138,13 @@ pub(crate) fn hint_color(color: ColorChoice) -> bool {
     Paint::of(&io::stdin(), color).is_colored()
 }
 
-/// Runs the command that the arguments spell.
-fn run_one(
-    endpoint: &Endpoint,
-    arguments: &[OsString],
-    output: &mut Output<'_>,
-) -> io::Result<Exit> {
-    let line = match line_of(arguments) {
-        Ok(line) => line,
-        Err(error) => return output.fail(&error, Exit::Unusable),
-    };
-    let mut notices = Vec::new();
-    let result = Session::open(endpoint)
-        .and_then(|mut session| session.run(&line, &mut |notice| notices.push(notice)));
-    notices.iter().try_for_each(|notice| output.notice(notice))?;
+/// Runs one command.
+fn run_one(session: &mut Session, line: &[u8], output: &mut Output<'_>) -> io::Result<Exit> {
+    if session.watches(line) {
+        return repl::watch(session, line, output);
+    }
+    let result = session.run(line);
+    tell(session, output)?;
     match result {
         Ok(Some(super::Reply::Error(message))) => {
             output.fail(&String::from_utf8_lossy(&message), Exit::Refused)

@@ -7,11 +7,15 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::{Error, Result};
+use super::interrupt::Interrupt;
 use super::reply::{Reply, ReplyReader};
-use super::request::{self, Expectation};
+use super::request::{self, Expectation, Shape};
+use super::wire::{Patient, Stream, is_interrupt, is_timeout};
 
 /// Where a server is looked for unless told otherwise.
 pub(crate) const DEFAULT_HOST: &str = "127.0.0.1";
@@ -30,6 +34,8 @@ pub struct Endpoint {
     pub host: String,
     /// The TCP port.
     pub port: u16,
+    /// A Unix socket, in place of host and port.
+    pub socket: Option<PathBuf>,
     /// How long to wait for the connection, and for each sign of life of an awaited reply. `None`:
     /// 5 s and 30 s, and without limit for commands that may work for minutes (COMPACT, SHUTDOWN).
     pub timeout: Option<Duration>,
@@ -37,13 +43,15 @@ pub struct Endpoint {
 
 impl Default for Endpoint {
     fn default() -> Self {
-        Self { host: DEFAULT_HOST.to_owned(), port: DEFAULT_PORT, timeout: None }
+        Self { host: DEFAULT_HOST.to_owned(), port: DEFAULT_PORT, socket: None, timeout: None }
     }
 }
 
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') {
+        if let Some(socket) = &self.socket {
+            socket.display().fmt(out)
+        } else if self.host.contains(':') {
             write!(out, "[{}]:{}", self.host, self.port)
         } else {
             write!(out, "{}:{}", self.host, self.port)
@@ -52,6 +60,15 @@ impl std::fmt::Display for Endpoint {
 }
 
 impl Endpoint {
+    /// Opens a bare connection.
+    pub(crate) fn stream(&self) -> Result<Stream> {
+        let Some(socket) = &self.socket else { return self.connect().map(Stream::Tcp) };
+        match UnixStream::connect(socket) {
+            Ok(stream) => Ok(Stream::Unix(stream)),
+            Err(source) => Err(Error::Socket { socket: socket.clone(), source }),
+        }
+    }
+
     /// Opens a bare TCP connection: each address of the host is tried in turn.
     pub(crate) fn connect(&self) -> Result<TcpStream> {
         let unknown = |source| Error::Host { host: self.host.clone(), source };
@@ -92,6 +109,7 @@ impl Endpoint {
     fn explain(&self, error: Error) -> Error {
         match error {
             Error::Broken(source) if is_timeout(&source) => self.timed_out(),
+            Error::Broken(source) if is_interrupt(&source) => Error::Interrupted,
             other => other,
         }
     }
@@ -109,53 +127,37 @@ impl Endpoint {
     }
 }
 
-/// Whether a socket's time-out passed.
-pub(crate) fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
-/// Looks without waiting whether something is there to be read: `None` where the other side is silent,
-/// 0 where it closed the connection.
-pub(crate) fn pending(stream: &TcpStream) -> io::Result<Option<usize>> {
-    stream.set_nonblocking(true)?;
-    let peeked = stream.peek(&mut [0]);
-    stream.set_nonblocking(false)?;
-    match peeked {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        other => other.map(Some),
-    }
-}
-
 /// A blocking connection.
 #[derive(Debug)]
 pub struct Connection {
     endpoint: Endpoint,
-    stream: TcpStream,
-    replies: ReplyReader<TcpStream>,
+    stream: Stream,
+    replies: ReplyReader<Patient>,
     output: Vec<u8>,
     awaited: VecDeque<Expectation>,
-    /// Whether the socket's read time-out is the one for slow commands.
-    slow: bool,
 }
 
 impl Connection {
     /// Connects; a server that does not answer in time is an error.
     pub fn open(endpoint: &Endpoint) -> Result<Self> {
-        let stream = endpoint.connect()?;
-        Self::over(endpoint, stream).map_err(Error::Broken)
+        Self::open_interruptibly(endpoint, &Interrupt::default())
     }
 
-    fn over(endpoint: &Endpoint, stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
+    /// The same; whatever is waited for later, Ctrl-C ends it.
+    pub(crate) fn open_interruptibly(endpoint: &Endpoint, interrupt: &Interrupt) -> Result<Self> {
+        let stream = endpoint.stream()?;
+        Self::over(endpoint, interrupt, stream).map_err(Error::Broken)
+    }
+
+    fn over(endpoint: &Endpoint, interrupt: &Interrupt, stream: Stream) -> io::Result<Self> {
+        stream.set_nodelay()?;
         stream.set_write_timeout(Some(endpoint.reply_timeout()))?;
-        stream.set_read_timeout(endpoint.reply_timeout_of(false))?;
         Ok(Self {
             endpoint: endpoint.clone(),
-            replies: ReplyReader::new(stream.try_clone()?),
+            replies: ReplyReader::new(Patient::new(stream.try_clone()?, interrupt)?),
             stream,
             output: Vec::new(),
             awaited: VecDeque::new(),
-            slow: false,
         })
     }
 
@@ -196,16 +198,21 @@ impl Connection {
         if !self.output.is_empty() {
             self.flush()?;
         }
-        self.be_patient(next.slow).map_err(Error::Broken)?;
+        self.replies.input().set_timeout(self.endpoint.reply_timeout_of(next.slow));
         self.replies.read(next.shape).map_err(|error| self.endpoint.explain(error))
     }
 
-    fn be_patient(&mut self, slow: bool) -> io::Result<()> {
-        if slow != self.slow {
-            self.stream.set_read_timeout(self.endpoint.reply_timeout_of(slow))?;
-            self.slow = slow;
-        }
-        Ok(())
+    /// Waits without limit for what the server sends by itself: a message.
+    pub(crate) fn receive_message(&mut self) -> Result<Reply> {
+        self.replies.input().set_timeout(None);
+        self.replies.read(Shape::Announced).map_err(|error| self.endpoint.explain(error))
+    }
+
+    /// Sends one request that gets no reply.
+    pub(crate) fn tell(&mut self, line: &[u8]) -> Result<()> {
+        self.send(line)?;
+        self.awaited.pop_back();
+        self.flush()
     }
 
     /// Notes a request that was sent through [`Self::writer`].
@@ -214,7 +221,7 @@ impl Connection {
     }
 
     /// A second handle for writing, so that one thread can send while another receives.
-    pub(crate) fn writer(&self) -> Result<TcpStream> {
+    pub(crate) fn writer(&self) -> Result<Stream> {
         self.stream.try_clone().map_err(Error::Broken)
     }
 
@@ -226,7 +233,7 @@ impl Connection {
     /// Whether the connection can still be used, as far as this side can know: the server has not
     /// closed it, nor sent what nobody asked for.
     pub(crate) fn is_alive(&self) -> bool {
-        self.is_drained() && matches!(pending(&self.stream), Ok(None))
+        self.is_drained() && matches!(self.stream.pending(), Ok(None))
     }
 }
 
@@ -311,7 +318,7 @@ mod tests {
     fn a_port_where_nothing_listens_says_what_to_do() {
         let error = Connection::open(&Endpoint::local(fake::UNUSED_PORT)).unwrap_err();
         let text = error.to_string();
-        assert!(text.ends_with("start the server with 'cargo run --release'"), "{text}");
+        assert!(text.contains("start the server with 'cargo run --release'"), "{text}");
         assert!(error.is_unsent());
     }
 

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Why a request has no reply.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +19,8 @@ pub enum Error {
     },
     /// The machine answered that nothing listens on that port.
     #[error(
-        "cannot reach {endpoint}: nothing listens there; start the server with 'cargo run --release'"
+        "cannot reach {endpoint}: nothing listens there; start the server with 'cargo run --release', or \
+         'chronos' where it is installed"
     )]
     NothingListens {
         /// Host and port as given.
@@ -31,6 +33,14 @@ pub enum Error {
         endpoint: String,
         /// The last address tried.
         address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The Unix socket cannot be used.
+    #[error("cannot reach {}: {source}", socket.display())]
+    Socket {
+        /// The path as given.
+        socket: PathBuf,
         /// What the system said.
         source: io::Error,
     },
@@ -54,6 +64,15 @@ pub enum Error {
         #[source]
         cause: Box<Error>,
     },
+    /// The connection failed while a transaction was open: what was sent had only been queued.
+    #[error(
+        "{cause}; the transaction is lost with its connection, and none of its commands was executed"
+    )]
+    TransactionLost {
+        /// What happened to the connection.
+        #[source]
+        cause: Box<Error>,
+    },
     /// The request is not one line, so it was not sent.
     #[error("{0}")]
     Request(&'static str),
@@ -66,6 +85,14 @@ pub enum Error {
     /// The server refused what the client itself needs of it: a login, a database, a list of keys.
     #[error("{0}")]
     Refused(String),
+    /// The load tester's request was answered with an error.
+    #[error("the server answered {command} with an error: {reply}")]
+    Answered {
+        /// The name of the command.
+        command: &'static str,
+        /// The error as it came.
+        reply: String,
+    },
     /// Ctrl-C ended the waiting for a reply.
     #[error("interrupted; whether the server goes on with that command is unknown")]
     Interrupted,
@@ -89,6 +116,7 @@ impl Error {
             self,
             Self::Host { .. }
                 | Self::NothingListens { .. }
+                | Self::Socket { .. }
                 | Self::Connect { .. }
                 | Self::Request(_)
                 | Self::Refused(_)

@@ -20,6 +20,7 @@ pub mod bench;
 mod complete;
 mod connection;
 mod error;
+mod interrupt;
 mod options;
 mod paint;
 mod repl;
@@ -27,7 +28,11 @@ pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod resp;
 mod script;
+mod secrets;
 mod session;
+mod state;
+mod uri;
+mod wire;
 
 #[cfg(test)]
 mod fake;

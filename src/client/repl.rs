@@ -4,8 +4,10 @@
 //! It never ends because of the server: what went wrong is said, and the next command tries again.
 
 use std::borrow::Cow;
+use std::fs;
 use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -16,11 +18,13 @@ use rustyline::hint::{Hint, Hinter};
 use rustyline::history::DefaultHistory;
 use rustyline::{Behavior, ColorMode, CompletionType, Config, Context, Editor, Helper, Validator};
 
-use super::app::{Exit, Output};
+use super::app::{Exit, Output, tell};
 use super::complete::{self, LEAVE_WORDS};
 use super::connection::Endpoint;
-use super::request;
+use super::error::Error;
+use super::interrupt::Interrupt;
 use super::session::Session;
+use super::{request, secrets};
 
 const HISTORY_LINES: usize = 1000;
 
@@ -34,8 +38,6 @@ pub(crate) trait Dialect {
     fn prompt(&self) -> String;
     /// What to say first.
     fn greeting(&self) -> String;
-    /// Whether what was entered may be kept in the history: it holds no password.
-    fn keeps(&self, entered: &str) -> bool;
     /// Runs what was entered. Breaks when the person leaves.
     fn answer(&mut self, entered: &str, output: &mut Output<'_>) -> io::Result<ControlFlow<()>>;
 }
@@ -66,7 +68,7 @@ pub(crate) fn run(
         output.out.flush()?;
         match prompt.readline(&dialect.prompt()) {
             Ok(line) => {
-                if dialect.keeps(&line) {
+                if !secrets::are_in(&line) {
                     history.keep(&mut prompt, &line, output)?;
                 }
                 if dialect.answer(&line, output)?.is_break() {
@@ -88,6 +90,7 @@ pub(crate) fn run(
 pub(crate) struct TextDialect<'e> {
     pub(crate) session: Session,
     pub(crate) endpoint: &'e Endpoint,
+    pub(crate) interrupt: Interrupt,
 }
 
 impl Dialect for TextDialect<'_> {
@@ -96,15 +99,11 @@ impl Dialect for TextDialect<'_> {
     }
 
     fn prompt(&self) -> String {
-        "chronos> ".to_owned()
+        self.session.prompt()
     }
 
     fn greeting(&self) -> String {
         format!("Connected to {}. HELP lists the commands; exit leaves.", self.endpoint)
-    }
-
-    fn keeps(&self, _: &str) -> bool {
-        true
     }
 
     /// Runs what was entered: a line, or as many as were pasted at once.
@@ -113,7 +112,9 @@ impl Dialect for TextDialect<'_> {
             if LEAVE_WORDS.iter().any(|word| word.eq_ignore_ascii_case(line.trim())) {
                 return Ok(ControlFlow::Break(()));
             }
+            self.interrupt.clear();
             answer(&mut self.session, line.as_bytes(), output)?;
+            end_reply(&self.interrupt, output)?;
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -134,19 +135,71 @@ impl Vocabulary for CommandTable {
 
 /// Runs one line and shows what came of it.
 fn answer(session: &mut Session, line: &[u8], output: &mut Output<'_>) -> io::Result<()> {
-    if request::is_blank(line) {
+    if request::is_blank(line) || request::is_comment(line) {
         return Ok(());
     }
-    let mut shown = Ok(());
-    let result = session.run(line, &mut |notice| {
-        shown = output.notice(&notice);
-    });
-    shown?;
+    if session.watches(line) {
+        return watch(session, line, output).map(|_| ());
+    }
+    let result = session.run(line);
+    tell(session, output)?;
     match result {
         Ok(Some(reply)) => output.out_paint.reply(output.out, &reply),
+        Ok(None) if session.is_open() => Ok(()),
         Ok(None) => output.notice("the server closed the connection"),
         Err(error) => output.complain(&error),
     }
+}
+
+/// What ends the printing of messages.
+enum End {
+    Lost(Error),
+    Unwritable(io::Error),
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        Self::Lost(error)
+    }
+}
+
+/// Prints what the server sends after a command, until Ctrl-C or until the server refuses.
+pub(crate) fn watch(
+    session: &mut Session,
+    line: &[u8],
+    output: &mut Output<'_>,
+) -> io::Result<Exit> {
+    if output.out_paint.is_terminal() {
+        output.notice("Messages are shown as they come; Ctrl-C ends it.")?;
+    }
+    let mut exit = Exit::Fine;
+    let ended = session.watch(line, &mut |session, message| {
+        if message.is_error() {
+            exit = Exit::Refused;
+        }
+        tell(session, output)
+            .and_then(|()| output.out_paint.reply(output.out, &message))
+            .and_then(|()| output.out.flush())
+            .map_err(End::Unwritable)
+    });
+    tell(session, output)?;
+    match ended {
+        // The connection goes with the subscriptions.
+        Ok(()) | Err(End::Lost(Error::Interrupted)) => Ok(exit),
+        Err(End::Lost(error)) => output.fail(&error, Exit::Unusable),
+        Err(End::Unwritable(error)) => Err(error),
+    }
+}
+
+/// Ctrl-C ended the printing of a reply, and nothing else: says so, and forgets it.
+pub(crate) fn end_reply(interrupt: &Interrupt, output: &mut Output<'_>) -> io::Result<()> {
+    if !interrupt.is_set() {
+        return Ok(());
+    }
+    // What was not shown yet is dropped here.
+    output.out.flush()?;
+    interrupt.clear();
+    output.notice("interrupted: the rest is not shown")
 }
 
 fn open_prompt(hint_color: bool, vocabulary: Rc<dyn Vocabulary>) -> rustyline::Result<Prompt> {
@@ -202,11 +255,14 @@ impl History {
     }
 }
 
-/// Adds what is new to the lines that other prompts wrote meanwhile.
+/// Adds what is new to the lines that other prompts wrote meanwhile. The file is its user's alone, also
+/// one that was there.
 fn append(prompt: &mut Prompt, path: &Path) -> rustyline::Result<()> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
+    let file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
     prompt.append_history(path)
 }
 
@@ -286,6 +342,21 @@ mod tests {
         assert_eq!(path_with(&[home, state]), Some("/state/chronos/history".into()));
         assert_eq!(path_with(&[home, state, ("CHRONOS_HISTORY", "h")]), Some("h".into()));
         assert_eq!(path_with(&[]), None);
+    }
+
+    #[test]
+    fn the_history_is_its_users_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("state/history");
+        for round in 0..2 {
+            let mut prompt = open_prompt(false, Rc::new(CommandTable)).unwrap();
+            prompt.add_history_entry(format!("GET {round}")).unwrap();
+            append(&mut prompt, &path).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        let kept = fs::read_to_string(&path).unwrap();
+        assert!(kept.contains("GET 0") && kept.contains("GET 1"), "{kept}");
     }
 
     #[test]

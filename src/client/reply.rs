@@ -57,6 +57,11 @@ impl<R: Read> ReplyReader<R> {
         Self { input: BufReader::with_capacity(BUFFER_BYTES, input) }
     }
 
+    /// Where the bytes come from.
+    pub(crate) fn input(&mut self) -> &mut R {
+        self.input.get_mut()
+    }
+
     /// Whether nothing that was received is still unread, so that [`Self::read`] would wait.
     pub(crate) fn is_drained(&self) -> bool {
         self.input.buffer().is_empty()

@@ -6,6 +6,7 @@
 //! judges arguments.
 
 use super::error::{Error, Result};
+use super::state::{State, Words};
 use crate::parser::table::{self, Command, Flags, Verb};
 
 /// The longest request line that is sent, in bytes: beyond any value that a server takes.
@@ -40,6 +41,21 @@ const LAST_VERBS: &[Verb] = &[Verb::Quit, Verb::Shutdown];
 /// Commands that may work for minutes before they answer.
 const SLOW_VERBS: &[Verb] = &[Verb::Compact, Verb::Shutdown];
 
+/// Commands after which the server sends messages until it is told otherwise.
+const WATCHING_VERBS: &[Verb] = &[Verb::Subscribe, Verb::PSubscribe, Verb::Monitor];
+
+/// Commands that may be asked twice though they are not known to read data only.
+const HARMLESS_VERBS: &[Verb] = &[
+    Verb::Ping,
+    Verb::Echo,
+    Verb::Info,
+    Verb::Help,
+    Verb::Time,
+    Verb::LastSave,
+    Verb::DbSize,
+    Verb::Compact,
+];
+
 /// The line as the server takes it: one CR before the line's end is dropped there.
 fn seen_by_server(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
@@ -48,6 +64,11 @@ fn seen_by_server(line: &[u8]) -> &[u8] {
 /// Whether the server sends no reply to `line`: it holds nothing but spaces.
 pub(crate) fn is_blank(line: &[u8]) -> bool {
     seen_by_server(line).iter().all(|&byte| byte == b' ')
+}
+
+/// Whether `line` is a remark in a script: no command begins with `#`.
+pub(crate) fn is_comment(line: &[u8]) -> bool {
+    line.trim_ascii_start().starts_with(b"#")
 }
 
 /// Refuses what cannot be one request.
@@ -62,6 +83,32 @@ pub(crate) fn check(line: &[u8]) -> Result<()> {
         return Err(Error::Request("the command is longer than 64 MiB"));
     }
     Ok(())
+}
+
+/// Refuses what one connection of a session would not survive.
+pub(crate) fn check_session(line: &[u8]) -> Result<()> {
+    check(line)?;
+    if is_one_of(line, &[Verb::Hello]) && words_of(line).len() > 1 {
+        return Err(Error::Request("HELLO changes the protocol: start the client with --resp"));
+    }
+    Ok(())
+}
+
+/// The words of a line, as the server splits them.
+fn words_of(line: &[u8]) -> Words {
+    let words = seen_by_server(line).split(|&byte| byte == b' ');
+    words.filter(|word| !word.is_empty()).map(<[u8]>::to_vec).collect()
+}
+
+/// The words of a line, if the session's state follows from more than the first of them; else only
+/// that: a value may be long.
+pub(crate) fn words_followed(line: &[u8]) -> Words {
+    let first = seen_by_server(line).split(|&byte| byte == b' ').find(|word| !word.is_empty());
+    match first {
+        Some(name) if State::follows(name) => words_of(line),
+        Some(name) => vec![name.to_vec()],
+        None => Words::new(),
+    }
 }
 
 /// The table's entry for the command that `line` names.
@@ -100,7 +147,19 @@ pub(crate) fn expectation_of(line: &[u8]) -> Expectation {
 
 /// Whether `line` may be sent again when its outcome is unknown: it is known and changes nothing.
 pub(crate) fn is_repeatable(line: &[u8]) -> bool {
-    command_of(line).is_some_and(|command| !command.flags.has(Flags::WRITE)) && !is_last(line)
+    command_of(line).is_some_and(|command| {
+        command.flags.has(Flags::READONLY) || HARMLESS_VERBS.contains(&command.verb)
+    })
+}
+
+/// Whether the server sends messages after `line`.
+pub(crate) fn is_watching(line: &[u8]) -> bool {
+    is_one_of(line, WATCHING_VERBS)
+}
+
+/// Whether `line` ends a transaction by running it.
+pub(crate) fn is_exec(line: &[u8]) -> bool {
+    is_one_of(line, &[Verb::Exec])
 }
 
 #[cfg(test)]
@@ -139,7 +198,16 @@ mod tests {
         for line in [&b"GET k"[..], b"EXISTS k", b"PING", b"INFO", b"COMPACT"] {
             assert!(is_repeatable(line), "{line:?}");
         }
-        for line in [&b"SET k v"[..], b"DEL k", b"SHUTDOWN", b"QUIT", b"NEWER x"] {
+        for line in [
+            &b"SET k v"[..],
+            b"DEL k",
+            b"SHUTDOWN",
+            b"QUIT",
+            b"NEWER x",
+            b"EXEC",
+            b"PUBLISH c m",
+            b"MULTI",
+        ] {
             assert!(!is_repeatable(line), "{line:?}");
         }
     }

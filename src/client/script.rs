@@ -9,7 +9,6 @@
 
 use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, TrySendError};
 use std::sync::mpsc::{channel, sync_channel};
@@ -19,6 +18,8 @@ use super::app::{Exit, Output};
 use super::connection::Connection;
 use super::error::{Error, Result};
 use super::request::{self, Expectation, MAX_REQUEST_BYTES};
+use super::state::{Outcome, State};
+use super::wire::Stream;
 
 /// Lines that are sent before the reply to the first of them is read.
 const WINDOW_LINES: usize = 4096;
@@ -32,6 +33,8 @@ enum Event {
     /// It was sent and may close the connection. The feeder goes on when told to. `more`: other lines
     /// are known to follow.
     Last { line: u64, expectation: Expectation, more: bool },
+    /// It was sent, and from now on the server sends messages. The feeder goes on when told to.
+    Watching { line: u64 },
     /// It cannot be sent.
     Refused { line: u64, error: Error },
     /// The script cannot be read on.
@@ -57,6 +60,7 @@ pub(crate) fn run(
         unsent: Vec::new(),
         events,
         going,
+        state: State::default(),
     };
     // Not joined: it may be blocked in its input, and the process ends without it.
     thread::spawn(move || feeder.run());
@@ -95,6 +99,7 @@ impl Reader<'_, '_> {
                 }
             }
             Event::Last { line, expectation, more } => return self.last(line, expectation, more),
+            Event::Watching { line } => return self.watch(line),
             Event::Refused { line, error } => self.complain(line, &error)?,
             Event::Unreadable(error) => {
                 let message = format!("cannot read the commands: {error}");
@@ -125,6 +130,24 @@ impl Reader<'_, '_> {
             self.output.notice(&format!("the lines after line {line} were not run"))?;
         }
         self.finish().map(ControlFlow::Break)
+    }
+
+    /// Prints messages until the connection ends, or the server refuses to send any.
+    fn watch(&mut self, line: u64) -> io::Result<ControlFlow<Exit>> {
+        loop {
+            match self.connection.receive_message() {
+                Ok(super::Reply::Error(message)) => {
+                    self.complain(line, &String::from_utf8_lossy(&message))?;
+                    let _ = self.go_on.send(());
+                    return Ok(ControlFlow::Continue(()));
+                }
+                Ok(message) => self.output.out_paint.reply(self.output.out, &message)?,
+                Err(error) => return self.lost(line, &error).map(ControlFlow::Break),
+            }
+            if self.connection.is_drained() {
+                self.output.out.flush()?;
+            }
+        }
     }
 
     /// The next event. Before it waits, everything that is known is shown.
@@ -176,10 +199,12 @@ struct Feeder<R> {
     input: BufReader<R>,
     /// The number of the line read last, from 1.
     line: u64,
-    stream: TcpStream,
+    stream: Stream,
     unsent: Vec<u8>,
     events: SyncSender<Event>,
     going: Receiver<()>,
+    /// Which lines are answered, taking it that each is carried out.
+    state: State,
 }
 
 /// The other thread needs no more, or will find out by itself: the feeder just ends.
@@ -203,16 +228,28 @@ impl<R: Read> Feeder<R> {
     }
 
     fn feed(&mut self, line: &[u8]) -> Result<(), Done> {
-        if request::is_blank(line) {
+        if request::is_blank(line) || request::is_comment(line) {
             return Ok(());
         }
         let number = self.line;
-        if let Err(error) = request::check(line) {
+        if let Err(error) = request::check_session(line) {
             return self.tell(Event::Refused { line: number, error });
         }
         self.unsent.extend_from_slice(line);
         self.unsent.push(b'\n');
         let expectation = request::expectation_of(line);
+        let words = request::words_followed(line);
+        let is_answered = self.state.is_answered(&words);
+        let is_watching = request::is_watching(line) && !self.state.in_transaction();
+        self.state.note(&words, &Outcome::Done);
+        if is_watching {
+            self.tell(Event::Watching { line: number })?;
+            self.flush()?;
+            return self.going.recv().map_err(|_| Done);
+        }
+        if !is_answered {
+            return if self.unsent.len() >= WRITE_BYTES { self.flush() } else { Ok(()) };
+        }
         if request::is_last(line) {
             let more = !self.input.buffer().iter().all(u8::is_ascii_whitespace);
             self.tell(Event::Last { line: number, expectation, more })?;

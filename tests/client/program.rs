@@ -6,7 +6,8 @@ use std::thread::{self, JoinHandle};
 
 pub(crate) fn client(port: u16) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
-    command.args(["--port", &port.to_string()]).stdin(Stdio::null()).env_remove("REDISCLI_AUTH");
+    command.args(["--port", &port.to_string()]).stdin(Stdio::null());
+    command.env_remove("REDISCLI_AUTH").env_remove("CHRONOS_PASSWORD");
     command
 }
 

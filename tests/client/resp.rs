@@ -1,6 +1,7 @@
 //! The RESP mode against a server whose replies the test chooses.
 
 use std::io::{BufRead, BufReader, Read};
+use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
@@ -80,7 +81,17 @@ fn exit_codes_tell_refusal_from_failure() {
     assert_eq!(heard.try_iter().collect::<Vec<_>>(), ["HELLO 3", "CLOSE"], "it is sent once");
     assert_ran(&run(fake::UNUSED_PORT, &resp(&["PING"])), 2, b"", "nothing listens there");
     assert_ran(&run(port, &resp(&["--raw", "--json", "PING"])), 2, b"", "cannot be used with");
-    assert_ran(&run(port, &["--raw", "PING"]), 2, b"", "--resp");
+    assert_ran(&run(port, &["--raw", "PUSHED"]), 0, b"1\n", "");
+}
+
+#[test]
+fn a_uri_says_where_and_who() {
+    let (port, heard) = server();
+    let uri = format!("redis://eve:p%40w@127.0.0.1:{port}/3");
+    let output = Command::new(env!("CARGO_BIN_EXE_client")).args(["-u", &uri, "PING"]).output();
+    assert_ran(&output.unwrap(), 0, b"OK\n", "REDISCLI_AUTH hides it");
+    let expected = ["AUTH eve p@w", "HELLO 3", "SELECT 3", "PING"];
+    assert_eq!(heard.try_iter().collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -109,7 +120,8 @@ fn standard_input_can_be_an_argument() {
 #[test]
 fn a_script_runs_line_by_line() {
     let (port, heard) = server();
-    let script = b"SET 'a b' \"\\x41\\n\"\n\n2 PUSHED\nFAIL\nSET \"open\nGET k\nquit\nnever\n";
+    let script =
+        b"SET 'a b' \"\\x41\\n\"\n# remark\n2 PUSHED\nFAIL\nSET \"open\nGET k\nquit\nnever\n";
     let output = pipe(port, &resp(&[]), script);
     let expected = b"OK\n1\n1\nERR no\n\na\x1b\"\r\n\n";
     assert_ran(&output, 1, expected, "line 5: the quotes are not balanced");

@@ -1,11 +1,13 @@
 //! The text mode, against a fake store.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::fake;
-use super::program::{assert_ran, pipe, run, spawn};
+use super::program::{assert_ran, client, pipe, run, spawn};
 
 #[test]
 fn one_command_prints_its_reply() {
@@ -57,6 +59,94 @@ fn a_script_reports_errors_by_line() {
     let output = pipe(fake::store(), &[], b"SET k v\n\nGET\nGET k\n");
     assert_ran(&output, 1, b"OK\nv\n", "line 3: ERR ");
     assert_ran(&pipe(fake::store(), &[], b""), 0, b"", "");
+}
+
+#[test]
+fn remarks_in_a_script_are_not_sent() {
+    let output = pipe(fake::store(), &[], b"# a remark\nSET k v\n  # another\nGET k\n");
+    assert_ran(&output, 0, b"OK\nv\n", "");
+}
+
+/// A server that wants a password and sends messages to whoever asks for them.
+fn guarded() -> u16 {
+    fake::serve(|_, mut stream| {
+        let mut is_in = false;
+        for line in BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok) {
+            is_in |= line == "AUTH secret";
+            let reply = match line.as_str() {
+                "AUTH secret" => "OK\n",
+                _ if !is_in => "ERR NOAUTH Authentication required.\n",
+                "SUBSCRIBE c" => "LIST 3\nsubscribe\nc\n1\nLIST 3\nmessage\nc\nhi\n",
+                "MONITOR" => "OK\n1.5 [0 127.0.0.1:9] \"GET\" \"k\"\n",
+                _ => "PONG\n",
+            };
+            stream.write_all(reply.as_bytes()).unwrap();
+        }
+    })
+}
+
+#[test]
+fn a_password_is_taken_from_a_flag_a_file_or_the_environment() {
+    let port = guarded();
+    assert_ran(&run(port, &["PING"]), 1, b"", "ERR NOAUTH");
+    assert_ran(&run(port, &["-a", "secret", "PING"]), 0, b"PONG\n", "REDISCLI_AUTH hides it");
+    let quiet = ["--pass", "secret", "--no-auth-warning", "PING"];
+    assert_ran(&run(port, &quiet), 0, b"PONG\n", "");
+    for variable in ["CHRONOS_PASSWORD", "REDISCLI_AUTH"] {
+        let output = client(port).arg("PING").env(variable, "secret").output().unwrap();
+        assert_ran(&output, 0, b"PONG\n", "");
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "secret\n").unwrap();
+    let flags = ["--pass-file", file.path().to_str().unwrap()];
+    assert_ran(&pipe(port, &flags, b"PING\nPING\n"), 0, b"PONG\nPONG\n", "");
+    assert_ran(&run(port, &["-a", "a b", "PING"]), 2, b"", "holds a space");
+}
+
+#[test]
+fn messages_are_printed_as_they_come_until_ctrl_c() {
+    let port = guarded();
+    for (command, expected) in [
+        (&["SUBSCRIBE", "c"][..], "subscribe\nc\n1\nmessage\nc\nhi\n"),
+        (&["MONITOR"], "OK\n1.5 [0 127.0.0.1:9] \"GET\" \"k\"\n"),
+    ] {
+        let flags = ["--pass", "secret", "--no-auth-warning"];
+        let (mut child, writer) = spawn(port, &[&flags, command].concat(), Vec::new());
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut lines = String::new();
+        for _ in expected.lines() {
+            stdout.read_line(&mut lines).unwrap();
+        }
+        assert_eq!(lines, expected);
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        stdout.read_to_string(&mut lines).unwrap();
+        assert_eq!((child.wait().unwrap().code(), lines.as_str()), (Some(0), expected));
+        writer.join().unwrap();
+    }
+    let (mut child, writer) = spawn(port, &["--pass", "secret"], b"SUBSCRIBE c\nPING\n".to_vec());
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = String::new();
+    for _ in 0..6 {
+        stdout.read_line(&mut lines).unwrap();
+    }
+    assert_eq!(lines, "subscribe\nc\n1\nmessage\nc\nhi\n", "a script stays with the messages");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_script_does_not_wait_for_replies_that_it_switched_off() {
+    let port = fake::serve(|_, mut stream| {
+        for line in BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok) {
+            let is_heard = ["PING 1", "CLIENT REPLY ON", "PING 3"].contains(&line.as_str());
+            let reply = if is_heard { format!("{line}\n") } else { String::new() };
+            stream.write_all(reply.as_bytes()).unwrap();
+        }
+    });
+    let script =
+        b"PING 1\nCLIENT REPLY OFF\nPING 2\nCLIENT REPLY ON\nCLIENT REPLY SKIP\nPING\nPING 3\n";
+    assert_ran(&pipe(port, &[], script), 0, b"PING 1\nCLIENT REPLY ON\nPING 3\n", "");
 }
 
 #[test]

@@ -10,6 +10,7 @@
 #[path = "../support/client.rs"]
 #[allow(dead_code, reason = "shared; another binary uses the rest")]
 mod client;
+mod clients;
 mod directory;
 mod dumps;
 mod logs;

@@ -112,7 +112,7 @@ impl Lane {
             else {
                 break;
             };
-            test.judge(key, answer);
+            test.judge(key, answer)?;
             self.asked.pop_front();
             used += length;
             answered += 1;

@@ -8,9 +8,12 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use super::lane::Lane;
+use super::login;
+use super::options::Protocol;
 use super::test::Test;
 use crate::client::connection::Endpoint;
 use crate::client::error::{Error, Result};
+use crate::client::state::Credentials;
 
 const EVENTS_PER_POLL: usize = 1024;
 /// Shared by all connections; what is left of a reply is kept by its own.
@@ -25,13 +28,28 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Opens `connections` of them.
-    pub(crate) fn open(endpoint: &Endpoint, connections: u64) -> Result<Self> {
+    /// Opens `connections` of them, each logged in.
+    pub(crate) fn open(
+        endpoint: &Endpoint,
+        connections: u64,
+        protocol: Protocol,
+        credentials: &Credentials,
+    ) -> Result<Self> {
+        login::make_room(connections)?;
         let poll = Poll::new().map_err(Error::Broken)?;
         let mut lanes = Vec::new();
         for number in 0..connections as usize {
-            let lane = open_lane(endpoint, &poll, Token(number))?;
-            lanes.push(lane);
+            let opened = endpoint.connect().and_then(|stream| {
+                login::log_in(endpoint, &stream, protocol, credentials)?;
+                open_lane(stream, &poll, Token(number))
+            });
+            lanes.push(opened.map_err(|error| {
+                if login::is_out_of_descriptors(&error) {
+                    login::too_many(connections)
+                } else {
+                    error
+                }
+            })?);
         }
         Ok(Self { poll, lanes, buffer: vec![0; READ_BYTES], timeout: endpoint.reply_timeout() })
     }
@@ -77,8 +95,7 @@ impl Load {
     }
 }
 
-fn open_lane(endpoint: &Endpoint, poll: &Poll, token: Token) -> Result<Lane> {
-    let stream = endpoint.connect()?;
+fn open_lane(stream: std::net::TcpStream, poll: &Poll, token: Token) -> Result<Lane> {
     let prepare = || {
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)

@@ -1,11 +1,13 @@
 //! The load tester: closed loops of SET, GET and DEL over one or many connections, in text or RESP,
-//! with every reply checked. Without flags it is the specification's measurement.
+//! with every reply checked. Without flags one connection asks 10,000 times, one request after the other.
 //!
 //! `options` → `test` (what to ask, what came of it; `workload`, `wire`) → `load` (the poll loop over
-//! `lane`s) → `report`. It must never report a rate that hides errors: a wrong reply fails the run.
+//! `lane`s) → `report`. It must never report a rate that hides errors: an error reply ends the run without
+//! a report, a wrong value fails it.
 
 mod lane;
 mod load;
+mod login;
 mod options;
 mod probe;
 mod report;
@@ -25,14 +27,19 @@ use self::workload::Values;
 use super::app::Exit;
 use super::connection::Endpoint;
 use super::error::{Error, Result};
+use super::options::PASSWORD_WARNING;
+use super::state::Credentials;
 
 /// Runs the load tester with the process's arguments and streams.
 pub fn main() -> ExitCode {
     let options = Options::parse();
     let mut err = io::stderr();
-    let exit = match options.check() {
+    if options.auth.shows_password() {
+        drop(writeln!(err, "{PASSWORD_WARNING}"));
+    }
+    let exit = match options.check().and_then(|()| options.auth.credentials()) {
         Err(message) => complain(&mut err, &message),
-        Ok(()) => run(&options, &mut io::stdout().lock(), &mut err),
+        Ok(credentials) => run(&options, &credentials, &mut io::stdout().lock(), &mut err),
     };
     exit.into()
 }
@@ -42,15 +49,26 @@ fn complain(err: &mut dyn Write, message: &str) -> Exit {
     Exit::Unusable
 }
 
-fn run(options: &Options, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
+fn run(
+    options: &Options,
+    credentials: &Credentials,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Exit {
     let endpoint = options.endpoint.clone().endpoint();
-    let (durability, outcomes) = match measure(options, &endpoint) {
+    let (durability, outcomes) = match measure(options, &endpoint, credentials) {
         Ok(measured) => measured,
+        Err(error @ Error::Answered { .. }) => {
+            complain(err, &error.to_string());
+            return Exit::Refused;
+        }
         Err(error) => return complain(err, &explain(&error, options.protocol)),
     };
     let durability = durability.as_deref();
     let written = if options.csv {
         report::csv(out, options, durability, &outcomes)
+    } else if options.quiet {
+        report::lines(out, &outcomes)
     } else {
         report::table(out, options, &endpoint, durability, &outcomes)
     };
@@ -66,9 +84,13 @@ fn run(options: &Options, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
     }
 }
 
-fn measure(options: &Options, endpoint: &Endpoint) -> Result<(Option<String>, Vec<Outcome>)> {
-    let durability = probe::durability(endpoint, options.protocol)?;
-    let mut load = Load::open(endpoint, options.connections)?;
+fn measure(
+    options: &Options,
+    endpoint: &Endpoint,
+    credentials: &Credentials,
+) -> Result<(Option<String>, Vec<Outcome>)> {
+    let durability = probe::durability(endpoint, options.protocol, credentials)?;
+    let mut load = Load::open(endpoint, options.connections, options.protocol, credentials)?;
     let mut values = Values::new(options);
     let mut outcomes = Vec::new();
     for &operation in &options.tests {

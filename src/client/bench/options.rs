@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use super::workload::Operation;
-use crate::client::options::{EndpointOptions, seconds};
+use crate::client::options::{AuthOptions, EndpointOptions, seconds};
 
 const DEFAULT_REQUESTS: u64 = 10_000;
 /// The keys of a run that is bounded by time, unless told.
@@ -61,44 +61,59 @@ pub(crate) enum KeyOrder {
 #[command(
     name = "bench",
     version,
+    disable_help_flag = true,
     after_help = "Each connection is a closed loop: it sends --pipeline requests, waits for all their \
         replies, and sends again. Latency is the time from sending to reading the reply.\n\
-        Exit codes: 0 all replies were right, 1 some were wrong, 2 wrong usage or no connection."
+        The short flags are those of redis-benchmark. An error reply ends the run.\n\
+        Exit codes: 0 all replies were right, 1 some were wrong or errors, 2 wrong usage or no connection.\n\
+        Environment: CHRONOS_PASSWORD or REDISCLI_AUTH (the password)."
 )]
 pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) endpoint: EndpointOptions,
+    #[command(flatten)]
+    pub(crate) auth: AuthOptions,
     /// Requests per test [default: 10000].
-    #[arg(long, conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'n', long, conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
     requests: Option<u64>,
     /// Run each test for so long instead.
     #[arg(long, value_parser = seconds)]
     seconds: Option<Duration>,
     /// Length of each value.
-    #[arg(long, default_value_t = 100,
+    #[arg(short = 'd', long, default_value_t = 100,
         value_parser = clap::value_parser!(u64).range(0..=MAX_VALUE_BYTES))]
     pub(crate) value_bytes: u64,
     /// Draw keys at random from so many [default: as many as requests, in order; 100000 with
     /// --seconds].
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=MAX_KEYS))]
+    #[arg(short = 'r', long, value_parser = clap::value_parser!(u64).range(1..=MAX_KEYS))]
     keys: Option<u64>,
     /// Seed for random keys.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// Connections, all served by one thread.
-    #[arg(long, default_value_t = 1,
+    #[arg(short = 'c', long, default_value_t = 1,
         value_parser = clap::value_parser!(u64).range(1..=MAX_CONNECTIONS))]
     pub(crate) connections: u64,
     /// Requests that a connection sends before it waits for replies.
-    #[arg(long, default_value_t = 1,
+    #[arg(short = 'P', long, default_value_t = 1,
         value_parser = clap::value_parser!(u64).range(1..=MAX_PIPELINE))]
     pub(crate) pipeline: u64,
     /// Tests to run, in this order.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "set,get,del")]
+    #[arg(
+        short = 't',
+        long,
+        value_enum,
+        value_delimiter = ',',
+        ignore_case = true,
+        default_value = "set,get,del"
+    )]
     pub(crate) tests: Vec<Operation>,
     /// Print comma-separated values instead of a table.
     #[arg(long)]
     pub(crate) csv: bool,
+    /// Print one line for each test: its rate and its median latency.
+    #[arg(short = 'q', long, conflicts_with = "csv")]
+    pub(crate) quiet: bool,
     /// What to speak.
     #[arg(long, value_enum, default_value_t = Protocol::Text)]
     pub(crate) protocol: Protocol,
@@ -144,13 +159,29 @@ mod tests {
     }
 
     #[test]
-    fn without_flags_it_is_the_specification_s_measurement() {
+    fn without_flags_one_connection_asks_10000_times() {
         let options = parse(&[]).unwrap();
         assert_eq!(options.limit(), Limit::Requests(10_000));
         assert_eq!(options.keys(), (10_000, KeyOrder::Sequential));
         assert_eq!(options.tests, [Operation::Set, Operation::Get, Operation::Del]);
         assert_eq!((options.connections, options.pipeline, options.value_bytes), (1, 1, 100));
         assert!(options.check().is_ok());
+    }
+
+    #[test]
+    fn flags_of_redis_benchmark_are_understood_and_unknown_ones_refused() {
+        let line = "-h ::1 -p 7 -a pw -c 50 -P 16 -n 1000 -t SET,get -d 3 -r 99 -q";
+        let options = parse(&line.split(' ').collect::<Vec<_>>()).unwrap();
+        assert_eq!(options.endpoint.clone().endpoint().to_string(), "[::1]:7");
+        assert_eq!((options.connections, options.pipeline, options.value_bytes), (50, 16, 3));
+        assert_eq!(options.tests, [Operation::Set, Operation::Get]);
+        assert_eq!(options.keys(), (99, KeyOrder::Random));
+        assert!(options.quiet && options.auth.shows_password());
+        for unknown in
+            [&["-l"][..], &["--threads", "2"], &["-t", "lpush"], &["-q", "--csv"], &["-h"]]
+        {
+            assert!(parse(unknown).is_err(), "{unknown:?}");
+        }
     }
 
     #[test]

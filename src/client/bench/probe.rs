@@ -3,19 +3,31 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
+use super::login;
 use super::options::Protocol;
 use crate::client::connection::{Connection, Endpoint};
 use crate::client::error::Result;
 use crate::client::reply::Reply;
+use crate::client::session;
+use crate::client::state::Credentials;
 
 /// INFO is not read further than this.
 const MAX_INFO_BYTES: u64 = 1 << 20;
 
 /// The server's durability mode in its own words, if it tells. Only a failure to reach it is an error.
-pub(crate) fn durability(endpoint: &Endpoint, protocol: Protocol) -> Result<Option<String>> {
+pub(crate) fn durability(
+    endpoint: &Endpoint,
+    protocol: Protocol,
+    credentials: &Credentials,
+) -> Result<Option<String>> {
     match protocol {
         Protocol::Text => {
             let mut connection = Connection::open(endpoint)?;
+            if let Some(words) = credentials.command() {
+                session::check_words(&words)?;
+                // Whether it was right, each connection of the load finds out.
+                connection.request(&words.join(&b' '))?;
+            }
             Ok(match connection.request(b"INFO") {
                 Ok(Reply::Text(info)) => field(&String::from_utf8_lossy(&info), "durability"),
                 _ => None,
@@ -23,6 +35,7 @@ pub(crate) fn durability(endpoint: &Endpoint, protocol: Protocol) -> Result<Opti
         }
         Protocol::Resp => {
             let stream = endpoint.connect()?;
+            login::log_in(endpoint, &stream, protocol, credentials)?;
             Ok(ask_resp(endpoint, &stream))
         }
     }
@@ -78,6 +91,10 @@ fn field(info: &str, name: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::client::fake;
+
+    fn durability(endpoint: &Endpoint, protocol: Protocol) -> Result<Option<String>> {
+        super::durability(endpoint, protocol, &Credentials::default())
+    }
 
     #[test]
     fn a_field_is_found_among_others() {

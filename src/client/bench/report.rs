@@ -1,8 +1,8 @@
 //! What was measured, as a table for people or as comma-separated values for programs.
 //!
 //! The figures never stand alone: the line below them says on how many connections, with which
-//! pipeline and with which durability they were made, and the specification's figures, which were made
-//! without syncing, say so in their heading.
+//! pipeline and with which durability they were made, and the heading of the targets, which were set for
+//! writes that are not synced, says so.
 
 use std::io::{self, Write};
 
@@ -11,8 +11,9 @@ use super::test::Outcome;
 use super::workload::Operation;
 use crate::client::connection::Endpoint;
 
-/// The specification's own figures in operations per second; its writes were not synced to disk.
-fn specified(operation: Operation) -> Option<u64> {
+/// The rates that Chronos is to reach on one connection, in operations per second, set for writes that are
+/// not synced to disk.
+fn target(operation: Operation) -> Option<u64> {
     match operation {
         Operation::Set => Some(10_500),
         Operation::Get => Some(15_000),
@@ -31,7 +32,7 @@ pub(crate) fn table(
     writeln!(
         out,
         "{:<9} {:>11} {:>17} {:>10} {:>10} {:>10} {:>10}",
-        "operation", "ops/s", "spec (unsynced)", "mean", "p50", "p99", "max"
+        "operation", "ops/s", "target (unsynced)", "mean", "p50", "p99", "max"
     )?;
     outcomes.iter().try_for_each(|outcome| row(out, outcome))?;
     writeln!(out, "\n{}", conditions(options, endpoint, durability))?;
@@ -56,7 +57,7 @@ fn row(out: &mut dyn Write, outcome: &Outcome) -> io::Result<()> {
         "{:<9} {:>11} {:>17} {:>10} {:>10} {:>10} {:>10}",
         outcome.operation.name(),
         group_digits(&format!("{:.0}", outcome.rate())),
-        specified(outcome.operation).map_or_else(|| "-".to_owned(), grouped),
+        target(outcome.operation).map_or_else(|| "-".to_owned(), grouped),
         duration(latency.mean()),
         duration(ns(latency.value_at_quantile(0.5))),
         duration(ns(latency.value_at_quantile(0.99))),
@@ -86,6 +87,15 @@ fn conditions(options: &Options, endpoint: &Endpoint, durability: Option<&str>) 
         grouped(keys),
         durability.unwrap_or("the server does not say"),
     )
+}
+
+/// Writes one line per test, as `redis-benchmark -q` does.
+pub(crate) fn lines(out: &mut dyn Write, outcomes: &[Outcome]) -> io::Result<()> {
+    outcomes.iter().try_for_each(|outcome| {
+        let p50_ms = ns(outcome.latency.value_at_quantile(0.5)) / 1e6;
+        let (name, rate) = (outcome.operation.name(), outcome.rate());
+        writeln!(out, "{name}: {rate:.2} requests per second, p50={p50_ms:.3} msec")
+    })
 }
 
 /// Writes one line per test under a heading.

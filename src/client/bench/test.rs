@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use super::options::{Limit, Options, Protocol};
 use super::wire;
 use super::workload::{Answer, Keys, Operation, Values, Verdict};
+use crate::client::error::{Error, Result};
 
 /// Latencies are kept to so many digits, from 1 ns up to an hour.
 const DIGITS: u8 = 3;
@@ -118,12 +119,23 @@ impl<'v> Test<'v> {
         key
     }
 
-    pub(crate) fn judge(&mut self, key: u64, answer: Answer) {
+    /// Compares an answer with the right one.
+    ///
+    /// # Errors
+    /// It is an error: no rate is worth anything that counts it.
+    pub(crate) fn judge(&mut self, key: u64, answer: Answer) -> Result<()> {
+        if let Answer::Unexpected(reply) = answer
+            && wire::is_error(reply, self.protocol)
+        {
+            let (command, reply) = (self.operation.name(), describe(answer));
+            return Err(Error::Answered { command, reply });
+        }
         match self.values.judge(self.operation, key, answer) {
             Verdict::Right => {}
             Verdict::Miss => self.outcome.misses += 1,
             Verdict::Wrong => self.note_wrong(key, answer),
         }
+        Ok(())
     }
 
     #[cold]

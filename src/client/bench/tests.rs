@@ -12,7 +12,8 @@ fn bench(port: u16, flags: &[&str]) -> (Exit, String, String) {
     let options = Options::try_parse_from(["bench", "--port", &port].iter().chain(flags)).unwrap();
     options.check().unwrap();
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let exit = run(&options, &mut out, &mut err);
+    let credentials = options.auth.credentials().unwrap();
+    let exit = run(&options, &credentials, &mut out, &mut err);
     (exit, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
 }
 
@@ -66,22 +67,65 @@ fn large_values_pass_in_both_directions_at_once() {
     assert_eq!((exit, err.as_str()), (Exit::Fine, ""), "{out}");
 }
 
-#[test]
-fn a_wrong_reply_fails_the_run() {
-    let port = fake::serve(|_, mut stream| {
+/// A server that answers GET with another value and DEL as `del` says.
+fn wrong(del: &'static str) -> u16 {
+    fake::serve(move |_, mut stream| {
         for line in BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok) {
             let reply = match line.split(' ').next() {
                 Some("SET") => "OK\n",
                 Some("GET") => "another value\n",
-                _ => "ERR disk full\n",
+                _ => del,
+            };
+            stream.write_all(reply.as_bytes()).unwrap();
+        }
+    })
+}
+
+#[test]
+fn a_wrong_reply_fails_the_run() {
+    let (exit, out, err) = bench(wrong("OK_DELETED\n"), &["-n", "20"]);
+    assert_eq!((exit, err.as_str()), (Exit::Refused, "20 replies were wrong\n"));
+    assert!(out.contains("GET: 20 WRONG REPLIES"), "{out}");
+    assert!(
+        out.contains("GET of key number 0 was answered with a value that is not its own"),
+        "{out}"
+    );
+}
+
+#[test]
+fn an_error_reply_ends_the_run_without_a_table() {
+    let (exit, out, err) = bench(wrong("ERR NOSPACE the disk is full\n"), &["-n", "20"]);
+    assert_eq!((exit, out.as_str()), (Exit::Refused, ""));
+    assert_eq!(err, "the server answered DEL with an error: ERR NOSPACE the disk is full\n");
+    let refusing = fake::serve_resp(|_, _| b"-NOAUTH Authentication required.\r\n".to_vec());
+    let (exit, out, err) = bench(refusing, &["--protocol", "resp", "-n", "20", "-q"]);
+    assert_eq!((exit, out.as_str()), (Exit::Refused, ""));
+    assert!(err.contains("-NOAUTH Authentication required."), "{err}");
+}
+
+#[test]
+fn each_connection_logs_in() {
+    let port = fake::serve(|_, mut stream| {
+        let mut is_in = false;
+        for line in BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok) {
+            is_in |= line == "AUTH eve pw";
+            let reply = match line.split(' ').next() {
+                _ if !is_in => "ERR NOAUTH Authentication required.\n",
+                Some("DEL") => "OK_DELETED\n",
+                _ => "OK\n",
             };
             stream.write_all(reply.as_bytes()).unwrap();
         }
     });
-    let (exit, out, err) = bench(port, &["--requests", "20"]);
-    assert_eq!((exit, err.as_str()), (Exit::Refused, "40 replies were wrong\n"));
-    assert!(out.contains("GET: 20 WRONG REPLIES"), "{out}");
-    assert!(out.contains("DEL of key number 0 was answered with ERR disk full"), "{out}");
+    let flags = ["-n", "20", "-c", "3", "-t", "set,del", "-q", "--user", "eve"];
+    let (exit, out, err) = bench(port, &[&flags[..], &["-a", "pw"]].concat());
+    assert_eq!((exit, err.as_str()), (Exit::Fine, ""), "{out}");
+    assert!(out.starts_with("SET: ") && out.contains(" requests per second, p50="), "{out}");
+    let (exit, _, err) = bench(port, &[&flags[..], &["-a", "no"]].concat());
+    assert_eq!(exit, Exit::Unusable);
+    assert!(err.starts_with("AUTH failed: "), "{err}");
+    let (exit, _, err) = bench(fake::store(), &["-n", "20", "-c", "3"]);
+    assert_eq!((exit, err.as_str()), (Exit::Fine, ""));
 }
 
 #[test]

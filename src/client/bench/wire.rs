@@ -49,6 +49,14 @@ fn encode_resp(out: &mut Vec<u8>, operation: Operation, key: u64, values: &Value
     out.extend_from_slice(b"\r\n");
 }
 
+/// Whether a reply that does not fit is an error.
+pub(crate) fn is_error(reply: &[u8], protocol: Protocol) -> bool {
+    match protocol {
+        Protocol::Text => reply.starts_with(b"ERR "),
+        Protocol::Resp => reply.starts_with(b"-"),
+    }
+}
+
 /// Reads one reply off the front of `input`: the answer and the bytes it takes, or nothing while it is
 /// incomplete.
 pub(crate) fn decode(

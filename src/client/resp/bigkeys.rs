@@ -66,7 +66,7 @@ pub(crate) fn run(
     flags: &RespOptions,
     measure: Measure,
 ) -> io::Result<Exit> {
-    let expected_keys = match runner.ask(vec![words(&["DBSIZE"])])? {
+    let expected_keys = match runner.ask(&[words(&["DBSIZE"])])? {
         Ok(replies) => replies.first().and_then(Value::number).unwrap_or(0),
         Err(error) => return failed(runner, &error),
     };
@@ -109,8 +109,9 @@ impl Survey {
         runner: &mut Runner<'_, '_>,
         keys: Vec<Vec<u8>>,
     ) -> io::Result<ControlFlow<Exit>> {
-        let questions = keys.iter().map(|key| vec![b"TYPE".to_vec(), key.clone()]).collect();
-        let types = match runner.ask(questions)? {
+        let questions: Vec<_> =
+            keys.iter().map(|key| vec![b"TYPE".to_vec(), key.clone()]).collect();
+        let types = match runner.ask(&questions)? {
             Ok(types) => types,
             Err(error) => return failed(runner, &error).map(ControlFlow::Break),
         };
@@ -120,8 +121,8 @@ impl Survey {
             .filter(|(_, name)| name.text().is_some_and(|name| name != b"none"))
             .map(|(key, name)| (key, self.kind(&name.to_text())))
             .collect();
-        let questions = known.iter().map(|(key, kind)| self.question(key, *kind)).collect();
-        let sizes = match runner.ask(questions)? {
+        let questions: Vec<_> = known.iter().map(|(key, kind)| self.question(key, *kind)).collect();
+        let sizes = match runner.ask(&questions)? {
             Ok(sizes) => sizes,
             Err(error) => return failed(runner, &error).map(ControlFlow::Break),
         };

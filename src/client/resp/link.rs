@@ -5,15 +5,15 @@
 //! connection it waits for ever unless told otherwise, for a command may block on purpose.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::time::Instant;
 
 use super::decode::Decoder;
 use super::encode::encode;
-use super::interrupt::{ATTENTION, Interrupt};
 use super::value::Value;
-use crate::client::connection::{Endpoint, is_timeout, pending};
+use crate::client::connection::Endpoint;
 use crate::client::error::{Error, Result};
+use crate::client::interrupt::{ATTENTION, Interrupt};
+use crate::client::wire::{Stream, is_timeout};
 
 /// One read from the socket.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -23,19 +23,19 @@ const BUFFER_BYTES: usize = 64 << 10;
 pub(crate) struct Link {
     endpoint: Endpoint,
     interrupt: Interrupt,
-    stream: TcpStream,
+    stream: Stream,
     decoder: Decoder,
     buffer: Vec<u8>,
 }
 
 impl Link {
     pub(crate) fn open(endpoint: &Endpoint, interrupt: &Interrupt) -> Result<Self> {
-        let stream = endpoint.connect()?;
+        let stream = endpoint.stream()?;
         Self::over(endpoint, interrupt, stream).map_err(Error::Broken)
     }
 
-    fn over(endpoint: &Endpoint, interrupt: &Interrupt, stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
+    fn over(endpoint: &Endpoint, interrupt: &Interrupt, stream: Stream) -> io::Result<Self> {
+        stream.set_nodelay()?;
         stream.set_write_timeout(endpoint.timeout)?;
         stream.set_read_timeout(Some(ATTENTION))?;
         Ok(Self {
@@ -93,14 +93,14 @@ impl Link {
     }
 
     /// A second handle for writing, so that one thread can send while another receives.
-    pub(crate) fn writer(&self) -> Result<TcpStream> {
+    pub(crate) fn writer(&self) -> Result<Stream> {
         self.stream.try_clone().map_err(Error::Broken)
     }
 
     /// Whether the connection can still be used, as far as this side can know. Unread bytes are no
     /// hindrance here: a server may push.
     pub(crate) fn is_alive(&self) -> bool {
-        !matches!(pending(&self.stream), Ok(Some(0)) | Err(_))
+        !matches!(self.stream.pending(), Ok(Some(0)) | Err(_))
     }
 
     fn explain(&self, error: io::Error) -> Error {

@@ -11,7 +11,6 @@ mod bigkeys;
 pub(crate) mod decode;
 mod docs;
 mod encode;
-mod interrupt;
 mod link;
 mod monitoring;
 pub(crate) mod options;
@@ -22,42 +21,47 @@ mod runner;
 mod scan;
 mod session;
 pub(crate) mod value;
-mod words;
+pub(crate) mod words;
+
+pub(crate) use self::encode::encode;
 
 use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::ops::ControlFlow;
 
 use self::bigkeys::Measure;
-use self::interrupt::Interrupt;
 use self::options::{FromInput, Mode};
 use self::prompt::RespDialect;
 use self::runner::Runner;
-use self::session::{Session, Words};
+use self::session::{Login, Session, Words};
 use super::app::{Exit, Output, hint_color};
+use super::interrupt::Interrupt;
 use super::options::Options;
 use super::repl;
-
-/// Where redis-cli looks for a password that is not on the command line.
-const PASSWORD_VARIABLE: &str = "REDISCLI_AUTH";
+use super::state::Credentials;
 
 /// Runs the client in RESP mode.
-pub(crate) fn run(options: Options, output: &mut Output<'_>) -> io::Result<Exit> {
-    let color = options.color();
-    let Options { endpoint, flags, command, .. } = options;
-    let words = match command_words(&command, &flags.input()) {
+pub(crate) fn run(
+    options: &Options,
+    credentials: Credentials,
+    interrupt: &Interrupt,
+    output: &mut Output<'_>,
+) -> io::Result<Exit> {
+    let flags = &options.flags;
+    let words = match command_words(&options.command, &flags.input()) {
         Ok(words) => words,
         Err(error) => {
             let message = format!("cannot read the argument from standard input: {error}");
             return output.fail(&message, Exit::Unusable);
         }
     };
-    if flags.shows_password() {
-        output.notice(
-            "others on this machine may see a password on the command line; REDISCLI_AUTH hides it",
-        )?;
-    }
-    let login = flags.login(endpoint.endpoint(), std::env::var(PASSWORD_VARIABLE).ok());
-    let mut session = match Session::open(login, Interrupt::catch()?) {
+    let login = Login {
+        endpoint: options.endpoint(),
+        protocol: flags.protocol(),
+        credentials,
+        database: options.database(),
+    };
+    interrupt.catch()?;
+    let mut session = match Session::open(login, interrupt.clone()) {
         Ok(session) => session,
         Err(error) => return output.fail(&error, Exit::Unusable),
     };
@@ -68,16 +72,16 @@ pub(crate) fn run(options: Options, output: &mut Output<'_>) -> io::Result<Exit>
             runner.repeat(&words, flags.repeat(Some(1)), flags.interval)
         }
         Mode::Commands if io::stdin().is_terminal() => {
-            repl::run(&mut RespDialect::new(session, format), hint_color(color), output)
+            repl::run(&mut RespDialect::new(session, format), hint_color(options.color()), output)
         }
         Mode::Commands => run_script(&mut runner, io::stdin()),
-        Mode::Scan => scan::run(&mut runner, &flags),
-        Mode::Pipe => pipe::run(&mut runner, io::stdin(), flags.pipe_timeout),
-        Mode::Stat => monitoring::stat(&mut runner, &flags),
-        Mode::Latency => monitoring::latency(&mut runner, &flags),
-        Mode::LatencyHistory => monitoring::latency_history(&mut runner, &flags),
-        Mode::BigKeys => bigkeys::run(&mut runner, &flags, Measure::Elements),
-        Mode::MemKeys => bigkeys::run(&mut runner, &flags, Measure::Memory),
+        Mode::Scan => scan::run(&mut runner, flags),
+        Mode::Pipe => pipe::run(&mut runner, io::stdin(), flags.pipe_timeout()),
+        Mode::Stat => monitoring::stat(&mut runner, flags),
+        Mode::Latency => monitoring::latency(&mut runner, flags),
+        Mode::LatencyHistory => monitoring::latency_history(&mut runner, flags),
+        Mode::BigKeys => bigkeys::run(&mut runner, flags, Measure::Elements),
+        Mode::MemKeys => bigkeys::run(&mut runner, flags, Measure::Memory),
     }
 }
 
@@ -119,12 +123,18 @@ fn run_script(runner: &mut Runner<'_, '_>, input: impl Read) -> io::Result<Exit>
                 return runner.output.fail(&message, Exit::Unusable);
             }
         }
+        if line.trim_ascii_start().starts_with(b"#") {
+            continue;
+        }
         match runner.line(&line)? {
             ControlFlow::Continue(None) => {
                 worst = Exit::Refused;
                 runner.output.complain(&format!("line {number}: the quotes are not balanced"))?;
             }
-            ControlFlow::Continue(Some(Exit::Unusable)) => return Ok(Exit::Unusable),
+            ControlFlow::Continue(Some(Exit::Unusable)) => {
+                let message = format!("the script ends at line {number}");
+                return runner.output.fail(&message, Exit::Unusable);
+            }
             ControlFlow::Continue(Some(Exit::Refused)) => worst = Exit::Refused,
             ControlFlow::Continue(Some(Exit::Fine)) => {}
             ControlFlow::Break(()) => break,

@@ -39,7 +39,7 @@ pub(crate) fn stat(runner: &mut Runner<'_, '_>, flags: &RespOptions) -> io::Resu
         if left == Some(0) || runner.session.interrupt().is_set() {
             break;
         }
-        let info = match runner.ask(vec![words(&["INFO"])])? {
+        let info = match runner.ask(&[words(&["INFO"])])? {
             Ok(replies) => replies.first().map(super::value::Value::to_text).unwrap_or_default(),
             Err(error) => return failed(runner, &error),
         };
@@ -204,7 +204,7 @@ fn sample(
     let mut samples = Samples::default();
     while !runner.session.interrupt().is_set() {
         let sent = Instant::now();
-        if let Err(error) = runner.ask(vec![words(&["PING"])])? {
+        if let Err(error) = runner.ask(&[words(&["PING"])])? {
             return failed(runner, &error).map(Err);
         }
         samples.add(sent.elapsed().as_millis() as u64);

@@ -8,15 +8,16 @@ use std::time::Duration;
 use clap::Args;
 
 use super::print::Format;
-use super::session::{Login, Protocol};
-use crate::client::connection::Endpoint;
+use super::session::Protocol;
 use crate::client::options::seconds;
 
-/// Flags that need `--resp`.
+/// How long `--pipe` waits for a reply unless told, in seconds.
+const DEFAULT_PIPE_TIMEOUT: u64 = 30;
+
+/// Flags that imply `--resp`.
 #[derive(Debug, Clone, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
-#[group(id = "resp_flags", requires = "resp", multiple = true)]
-#[command(next_help_heading = "With --resp")]
+#[command(next_help_heading = "Implying --resp")]
 pub(crate) struct RespOptions {
     /// Speak RESP2.
     #[arg(short = '2', group = "protocol")]
@@ -24,18 +25,9 @@ pub(crate) struct RespOptions {
     /// Speak RESP3, and fail where the server does not know it [default: RESP3, else RESP2].
     #[arg(short = '3', group = "protocol")]
     three: bool,
-    /// Select this database.
-    #[arg(short = 'n', value_name = "DB", default_value_t = 0)]
-    database: u64,
-    /// Log in as this user.
-    #[arg(long)]
-    user: Option<String>,
-    /// Log in with this password [default: `REDISCLI_AUTH` of the environment].
-    #[arg(short = 'a', long = "pass", value_name = "PASSWORD")]
-    password: Option<String>,
-    /// Don't warn about a password on the command line.
-    #[arg(long)]
-    no_auth_warning: bool,
+    /// Select this database [default: 0].
+    #[arg(short = 'n', value_name = "DB")]
+    database: Option<u64>,
 
     /// Print replies as they are [default where the output is no terminal].
     #[arg(long, group = "format")]
@@ -83,9 +75,9 @@ pub(crate) struct RespOptions {
     /// Send standard input, which is in RESP, and count the replies.
     #[arg(long, group = "mode")]
     pipe: bool,
-    /// With --pipe: give up when no reply comes for so long; 0: never.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "pipe")]
-    pub(crate) pipe_timeout: u64,
+    /// With --pipe: give up when no reply comes for so long; 0: never [default: 30].
+    #[arg(long, value_name = "SECONDS", requires = "pipe")]
+    pipe_timeout: Option<u64>,
     /// Print the server's figures, a row after the other.
     #[arg(long, group = "mode")]
     stat: bool,
@@ -167,21 +159,29 @@ impl RespOptions {
         }
     }
 
-    /// Whether a password stands on the command line, where others may read it.
-    pub(crate) fn shows_password(&self) -> bool {
-        self.password.is_some() && !self.no_auth_warning
+    /// Whether one of these flags is given, all of which are about RESP.
+    pub(crate) fn imply_resp(&self) -> bool {
+        let formats = self.raw || self.no_raw || self.csv || self.json || self.quoted_json;
+        let protocols = self.two || self.three;
+        let arguments = self.input() != FromInput::Nothing || self.repeat.is_some();
+        let choices = self.database.is_some() || self.interval.is_some();
+        formats || protocols || arguments || choices || self.mode() != Mode::Commands
     }
 
-    /// How to introduce oneself; `password` where the command line has none.
-    pub(crate) fn login(&self, endpoint: Endpoint, password: Option<String>) -> Login {
+    /// The database to select.
+    pub(crate) fn database(&self) -> u64 {
+        self.database.unwrap_or(0)
+    }
+
+    /// How long `--pipe` waits for a reply, in seconds; 0 for ever.
+    pub(crate) fn pipe_timeout(&self) -> u64 {
+        self.pipe_timeout.unwrap_or(DEFAULT_PIPE_TIMEOUT)
+    }
+
+    /// The version of RESP that is asked for.
+    pub(crate) fn protocol(&self) -> Protocol {
         let protocols = [(self.two, Protocol::Two), (self.three, Protocol::Three)];
-        Login {
-            endpoint,
-            protocol: chosen(&protocols).unwrap_or(Protocol::Best),
-            user: self.user.clone(),
-            password: self.password.clone().or(password),
-            database: self.database,
-        }
+        chosen(&protocols).unwrap_or(Protocol::Best)
     }
 }
 
@@ -209,16 +209,15 @@ mod tests {
         assert_eq!(options.repeat(Some(1)), None);
         assert_eq!(options.interval, Some(Duration::from_millis(500)));
         assert_eq!(options.input(), FromInput::Last);
-        assert_eq!((options.mode(), options.shows_password()), (Mode::Commands, false));
+        assert_eq!(options.mode(), Mode::Commands);
         assert_eq!(options.format(true), Format::Standard);
         assert_eq!(options.format(false), Format::Raw);
-        let login = options.login(Endpoint::default(), Some("secret".to_owned()));
-        assert_eq!((login.database, login.protocol), (3, Protocol::Best));
-        assert_eq!(login.password.as_deref(), Some("secret"));
+        assert_eq!((options.database(), options.protocol()), (3, Protocol::Best));
         let options = parse(&["--resp", "--bigkeys", "--json", "-3", "-a", "p"]).unwrap();
         assert_eq!((options.mode(), options.format(false)), (Mode::BigKeys, Format::Json));
-        assert_eq!((options.repeat(None), options.shows_password()), (None, true));
-        assert_eq!(options.login(Endpoint::default(), None).protocol, Protocol::Three);
+        assert_eq!((options.repeat(None), options.protocol()), (None, Protocol::Three));
+        assert_eq!((options.pipe_timeout(), options.imply_resp()), (30, true));
+        assert!(!parse(&["-a", "p", "GET", "k"]).unwrap().imply_resp());
     }
 
     #[test]
@@ -243,11 +242,7 @@ mod tests {
 
     #[test]
     fn flags_ask_for_what_they_need() {
-        let refused: [&[&str]; 8] = [
-            &["--raw"],
-            &["-n", "1", "GET", "k"],
-            &["--scan"],
-            &["-3"],
+        let refused: [&[&str]; 4] = [
             &["--pipe-timeout", "3", "--resp"],
             &["--resp", "-x"],
             &["--resp", "-X", "tag"],

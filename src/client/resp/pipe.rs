@@ -7,7 +7,6 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,6 +17,7 @@ use super::runner::Runner;
 use super::value::Value;
 use crate::client::app::Exit;
 use crate::client::error::{Error, Result};
+use crate::client::wire::Stream;
 
 /// One read from standard input.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -56,7 +56,7 @@ pub(crate) fn run(
 }
 
 /// Copies the input to the server, and the mark behind it.
-fn feed(mut input: impl Read, mut server: TcpStream, mark: &[u8]) -> Result<()> {
+fn feed(mut input: impl Read, mut server: Stream, mark: &[u8]) -> Result<()> {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         match input.read(&mut buffer) {

@@ -11,14 +11,10 @@ use super::print::Format;
 use super::runner::Runner;
 use super::session::{Session, words};
 use crate::client::app::{Exit, Output};
-use crate::client::repl::{Dialect, Vocabulary};
+use crate::client::repl::{Dialect, Vocabulary, end_reply};
 
 /// Clears the screen and goes to its first line.
 const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
-
-/// Commands that may carry a password, by their first words.
-const SECRETIVE: &[&[&str]] =
-    &[&["AUTH"], &["HELLO"], &["ACL", "SETUSER"], &["CONFIG", "SET"], &["MIGRATE"]];
 
 /// RESP behind the line editor.
 pub(crate) struct RespDialect {
@@ -55,6 +51,9 @@ impl RespDialect {
         if flow == ControlFlow::Continue(None) {
             output.complain(&"the quotes are not balanced")?;
         }
+        if flow == ControlFlow::Continue(Some(Exit::Fine)) {
+            end_reply(self.session.interrupt(), output)?;
+        }
         if flow == ControlFlow::Continue(Some(Exit::Fine))
             && typed.first().is_some_and(|word| word.eq_ignore_ascii_case("auth"))
         {
@@ -67,7 +66,7 @@ impl RespDialect {
     /// Asks what there is to offer. Without an answer that is nothing, which is no reason to bother
     /// anybody.
     fn load_docs(&mut self) {
-        if let Ok(replies) = self.session.ask(vec![words(&["COMMAND", "DOCS"])]) {
+        if let Ok(replies) = self.session.ask(&[words(&["COMMAND", "DOCS"])]) {
             *self.docs.borrow_mut() = replies.first().map(Docs::of).unwrap_or_default();
         }
     }
@@ -87,10 +86,6 @@ impl Dialect for RespDialect {
         "Connected. help says what there is; exit leaves.".to_owned()
     }
 
-    fn keeps(&self, entered: &str) -> bool {
-        !entered.split('\n').any(is_secretive)
-    }
-
     fn answer(&mut self, entered: &str, output: &mut Output<'_>) -> io::Result<ControlFlow<()>> {
         for line in entered.split('\n') {
             if self.line(line, output)?.is_break() {
@@ -101,25 +96,15 @@ impl Dialect for RespDialect {
     }
 }
 
-/// Whether a line may carry a password.
-fn is_secretive(line: &str) -> bool {
-    let behind_number = line.split_whitespace().skip_while(|word| word.parse::<u64>().is_ok());
-    let typed: Vec<&str> = behind_number.collect();
-    SECRETIVE.iter().any(|secretive| {
-        typed.len() >= secretive.len()
-            && secretive.iter().zip(&typed).all(|(name, word)| name.eq_ignore_ascii_case(word))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use super::super::interrupt::Interrupt;
     use super::super::session::{Login, Protocol};
     use super::*;
     use crate::client::connection::Endpoint;
     use crate::client::fake;
+    use crate::client::interrupt::Interrupt;
     use crate::client::paint::Paint;
 
     #[test]
@@ -140,24 +125,11 @@ mod tests {
         assert_eq!(vocabulary.candidates("ge", 2).1, ["GET"]);
     }
 
-    #[test]
-    fn passwords_are_not_kept() {
-        for line in
-            ["auth secret", "  AUTH u p", "2 auth x", "acl setuser eve >pw", "HELLO 3 AUTH u p"]
-        {
-            assert!(is_secretive(line), "{line}");
-        }
-        for line in ["get auth", "acl list", "config get x", "", "authors"] {
-            assert!(!is_secretive(line), "{line}");
-        }
-    }
-
     fn dialect(port: u16) -> RespDialect {
         let login = Login {
             endpoint: Endpoint::local(port),
             protocol: Protocol::Two,
-            user: None,
-            password: None,
+            credentials: crate::client::state::Credentials::default(),
             database: 0,
         };
         let session = Session::open(login, Interrupt::default()).unwrap();

@@ -74,15 +74,12 @@ impl Runner<'_, '_> {
         if watching && !self.session.in_transaction() {
             return self.watch(words);
         }
-        let result = self.session.run(words.clone());
+        let result = self.session.run(words);
         self.tell()?;
         let replies = match result {
             Ok(replies) => replies,
             Err(error) => return self.output.fail(&error, Exit::Unusable),
         };
-        if replies.is_empty() {
-            self.output.notice("the server closed the connection")?;
-        }
         for reply in &replies {
             match reply.text() {
                 Some(text) if is_readable(words) => self.print_text(text)?,
@@ -95,10 +92,7 @@ impl Runner<'_, '_> {
 
     /// Prints what the server sends after a command, until Ctrl-C or until the server refuses.
     fn watch(&mut self, words: &Words) -> io::Result<Exit> {
-        let opened = self.session.take().and_then(|mut link| {
-            link.send(std::slice::from_ref(words))?;
-            Ok(link)
-        });
+        let opened = self.session.begin(words);
         self.tell()?;
         let mut link = match opened {
             Ok(link) => link,
@@ -115,8 +109,13 @@ impl Runner<'_, '_> {
                 }
                 Ok(message) => self.print(&message)?,
                 // The connection goes with the subscriptions.
-                Err(Error::Interrupted) => return Ok(Exit::Fine),
-                Err(error) => return self.output.fail(&error, Exit::Unusable),
+                Err(error) => {
+                    self.session.forget();
+                    return match error {
+                        Error::Interrupted => Ok(Exit::Fine),
+                        error => self.output.fail(&error, Exit::Unusable),
+                    };
+                }
             }
             self.output.out.flush()?;
         }
@@ -172,7 +171,7 @@ impl Runner<'_, '_> {
     }
 
     /// Asks for something that changes nothing: one reply for each command.
-    pub(crate) fn ask(&mut self, commands: Vec<Words>) -> io::Result<Result<Vec<Value>>> {
+    pub(crate) fn ask(&mut self, commands: &[Words]) -> io::Result<Result<Vec<Value>>> {
         let replies = self.session.ask(commands);
         self.tell()?;
         Ok(replies)

@@ -38,7 +38,7 @@ impl Scan {
         let cursor = self.cursor.clone().unwrap_or_else(|| b"0".to_vec());
         let mut command = vec![b"SCAN".to_vec(), cursor];
         command.extend_from_slice(&self.options);
-        Ok(runner.ask(vec![command])?.and_then(|replies| match replies.into_iter().next() {
+        Ok(runner.ask(&[command])?.and_then(|replies| match replies.into_iter().next() {
             Some(Value::Array(page)) => self.turn(&page).map(Some),
             Some(Value::Error(error)) => {
                 Err(Error::Refused(String::from_utf8_lossy(&error).into_owned()))

@@ -1,17 +1,18 @@
 //! A RESP connection that comes back, with the state that a person expects it to keep: who is logged
-//! in, the protocol, the database; and whether a transaction is open.
+//! in, the protocol, the database, its name; and whether a transaction is open.
 //!
 //! Invariant, as in the text mode: a command is written to at most one connection. When that breaks
-//! before the reply, the outcome is unknown and the person is told so.
+//! before the reply, the outcome is unknown and the person is told so. What belonged to a lost
+//! transaction is not sent at all; [`State`] knows.
 
-use super::interrupt::Interrupt;
 use super::link::Link;
 use super::value::Value;
 use crate::client::connection::Endpoint;
 use crate::client::error::{Error, Result};
+use crate::client::interrupt::Interrupt;
+use crate::client::state::{Admission, Credentials, Outcome, State};
 
-/// One command: its name and arguments.
-pub(crate) type Words = Vec<Vec<u8>>;
+pub(crate) use crate::client::state::{Words, is_named};
 
 /// Which version of RESP is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,21 +29,18 @@ pub(crate) enum Protocol {
 pub(crate) struct Login {
     pub(crate) endpoint: Endpoint,
     pub(crate) protocol: Protocol,
-    pub(crate) user: Option<String>,
-    pub(crate) password: Option<String>,
+    pub(crate) credentials: Credentials,
     pub(crate) database: u64,
 }
 
 /// Runs commands one at a time, and reconnects between them when it must.
 #[derive(Debug)]
 pub(crate) struct Session {
-    login: Login,
+    endpoint: Endpoint,
+    protocol: Protocol,
     interrupt: Interrupt,
     link: Option<Link>,
-    database: u64,
-    /// The database that the open transaction will select.
-    queued_database: Option<u64>,
-    transaction: bool,
+    state: State,
     /// What the server pushed while replies were awaited, in order.
     pushed: Vec<Value>,
     /// What the person should know, in order.
@@ -52,14 +50,12 @@ pub(crate) struct Session {
 impl Session {
     /// Connects and introduces itself.
     pub(crate) fn open(login: Login, interrupt: Interrupt) -> Result<Self> {
-        let database = login.database;
         let mut session = Self {
-            login,
+            endpoint: login.endpoint,
+            protocol: login.protocol,
             interrupt,
             link: None,
-            database,
-            queued_database: None,
-            transaction: false,
+            state: State::new(login.credentials, login.database),
             pushed: Vec::new(),
             notices: Vec::new(),
         };
@@ -73,20 +69,14 @@ impl Session {
 
     /// What to show before the cursor: where commands go.
     pub(crate) fn prompt(&self) -> String {
-        if !self.link.as_ref().is_some_and(Link::is_alive) {
-            return "not connected> ".to_owned();
-        }
-        let endpoint = &self.login.endpoint;
-        let database = match self.database {
-            0 => String::new(),
-            number => format!("[{number}]"),
-        };
-        let transaction = if self.transaction { "(TX)" } else { "" };
-        format!("{endpoint}{database}{transaction}> ")
+        let is_connected = self.link.as_ref().is_some_and(Link::is_alive);
+        let place =
+            if is_connected { self.endpoint.to_string() } else { "not connected".to_owned() };
+        format!("{place}{}> ", self.state.mark())
     }
 
     pub(crate) fn in_transaction(&self) -> bool {
-        self.transaction
+        self.state.in_transaction()
     }
 
     pub(crate) fn take_notices(&mut self) -> Vec<String> {
@@ -97,41 +87,88 @@ impl Session {
         std::mem::take(&mut self.pushed)
     }
 
-    /// Runs one command: one reply, several where each is a confirmation of its own, or none where the
-    /// server closed the connection, as `SHUTDOWN` asks for.
-    pub(crate) fn run(&mut self, words: Words) -> Result<Vec<Value>> {
-        let closing = is_named(&words, "SHUTDOWN");
-        match self.ask(vec![words]) {
-            Err(error) if closing && error.is_disconnect() => Ok(Vec::new()),
-            Err(error) if error.is_unsent() || matches!(error, Error::Interrupted) => Err(error),
+    /// Runs one command: one reply, several where each is a confirmation of its own, or none where none
+    /// is to come; then the notices say why.
+    pub(crate) fn run(&mut self, words: &Words) -> Result<Vec<Value>> {
+        self.notice_loss();
+        if self.state.admit(words)? == Admission::Done {
+            self.notices.push("the lost transaction is discarded".to_owned());
+            return Ok(vec![Value::Simple(b"OK".to_vec())]);
+        }
+        match self.exchange(std::slice::from_ref(words)) {
+            Err(error) if is_named(words, "SHUTDOWN") && error.is_disconnect() => {
+                self.notices.push("the server closed the connection".to_owned());
+                Ok(Vec::new())
+            }
+            Err(error) if error.is_unsent() => Err(error),
+            Err(error) if self.state.break_at(words) => {
+                Err(Error::TransactionLost { cause: Box::new(error) })
+            }
+            Err(error @ Error::Interrupted) => Err(error),
             Err(error) => Err(Error::OutcomeUnknown { cause: Box::new(error) }),
             Ok(replies) => Ok(replies),
         }
     }
 
     /// Runs commands in one round trip, one reply each. None of them may change data in a way that the
-    /// caller would have to know of when it fails.
-    pub(crate) fn ask(&mut self, commands: Vec<Words>) -> Result<Vec<Value>> {
+    /// caller would have to know of when it fails, nor belong to a transaction.
+    pub(crate) fn ask(&mut self, commands: &[Words]) -> Result<Vec<Value>> {
+        self.notice_loss();
+        let asked = self.exchange(commands);
+        if asked.is_err() {
+            self.notices.extend(self.state.lose().into_iter().map(str::to_owned));
+        }
+        asked
+    }
+
+    /// Sends commands and takes their replies. After an error there is no connection any more.
+    fn exchange(&mut self, commands: &[Words]) -> Result<Vec<Value>> {
         let mut link = self.take()?;
-        link.send(&commands)?;
+        link.send(commands)?;
         let mut replies = Vec::new();
         for words in commands {
-            self.receive(&mut link, &words, &mut replies)?;
+            if self.state.is_answered(words) {
+                self.receive(&mut link, words, &mut replies)?;
+            } else {
+                self.state.note(words, &Outcome::Done);
+                self.notices.push("sent; no reply comes, as CLIENT REPLY says".to_owned());
+            }
         }
         self.link = Some(link);
         Ok(replies)
     }
 
+    /// Notes that the connection was closed since the last command.
+    fn notice_loss(&mut self) {
+        if self.link.as_ref().is_some_and(|link| !link.is_alive()) {
+            self.forget();
+        }
+    }
+
+    /// The connection that [`Self::take`] gave does not come back.
+    pub(crate) fn forget(&mut self) {
+        self.link = None;
+        self.notices.extend(self.state.lose().into_iter().map(str::to_owned));
+    }
+
     /// Hands the connection over, to be used for something else than requests and replies.
     pub(crate) fn take(&mut self) -> Result<Link> {
-        if let Some(link) = self.link.take().filter(Link::is_alive) {
+        self.notice_loss();
+        if let Some(link) = self.link.take() {
             return Ok(link);
         }
-        if std::mem::take(&mut self.transaction) {
-            self.notices.push("the transaction is lost with its connection".to_owned());
-        }
         let link = self.connect()?;
-        self.notices.push(format!("connected to {} again", self.login.endpoint));
+        let restored = self.state.restored();
+        self.notices.push(format!("connected to {} again{restored}", self.endpoint));
+        Ok(link)
+    }
+
+    /// Sends a command after which the server sends messages, and hands the connection over.
+    pub(crate) fn begin(&mut self, words: &Words) -> Result<Link> {
+        self.notice_loss();
+        self.state.admit(words)?;
+        let mut link = self.take()?;
+        link.send(std::slice::from_ref(words))?;
         Ok(link)
     }
 
@@ -142,7 +179,7 @@ impl Session {
 
     /// Waits for what answers a command.
     fn receive(&mut self, link: &mut Link, words: &Words, replies: &mut Vec<Value>) -> Result<()> {
-        let mut confirmations = if self.transaction { 0 } else { confirmations(words) };
+        let mut confirmations = if self.in_transaction() { 0 } else { confirmations(words) };
         loop {
             match link.receive()? {
                 Value::Push(message) if confirmations == 0 => {
@@ -163,66 +200,65 @@ impl Session {
 
     /// Follows what a command did to the connection's state.
     fn note(&mut self, link: &mut Link, words: &Words, reply: &Value) -> Result<()> {
-        let ends = is_named(words, "EXEC") || is_named(words, "DISCARD");
-        if ends && (!reply.is_error() || self.transaction) {
-            self.transaction = false;
-            let queued = self.queued_database.take();
-            if is_named(words, "EXEC") && matches!(reply, Value::Array(_)) {
-                self.database = queued.unwrap_or(self.database);
-            }
-        }
+        let was_queued = self.in_transaction();
+        self.state.note(words, &outcome_of(words, reply));
         if reply.is_error() {
             return Ok(());
         }
-        if is_named(words, "MULTI") {
-            self.transaction = true;
-        } else if is_named(words, "SELECT") {
-            let number = words.get(1).and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
-            match number {
-                Some(number) if self.transaction => self.queued_database = Some(number),
-                Some(number) => self.database = number,
-                None => {}
-            }
-        } else if is_named(words, "RESET") {
-            (self.database, self.transaction, self.queued_database) = (0, false, None);
-            return self.greet(link);
-        } else if is_named(words, "AUTH") && !self.transaction {
+        let logged_in = is_named(words, "AUTH") && !was_queued;
+        if is_named(words, "RESET") || (logged_in && self.state.protocol().is_none()) {
             return self.greet(link);
         }
         Ok(())
     }
 
     fn connect(&mut self) -> Result<Link> {
-        let mut link = Link::open(&self.login.endpoint, &self.interrupt)?;
-        if let Some(password) = self.login.password.clone() {
-            let user = self.login.user.clone().map(String::into_bytes);
-            let words = [Some(b"AUTH".to_vec()), user, Some(password.into_bytes())];
-            if let Some(refusal) = refusal(&mut link, words.into_iter().flatten().collect())? {
-                self.notices.push(format!("AUTH failed: {refusal}"));
-            }
+        let mut link = Link::open(&self.endpoint, &self.interrupt)?;
+        if let Some(login) = self.state.credentials().command()
+            && let Some(refusal) = refusal(&mut link, login)?
+        {
+            self.notices.push(format!("AUTH failed: {refusal}"));
         }
         self.greet(&mut link)?;
-        if self.database != 0 {
-            let database = self.database.to_string();
-            if let Some(refusal) = refusal(&mut link, words(&["SELECT", &database]))? {
-                return Err(Error::Refused(format!("SELECT {database} failed: {refusal}")));
+        for words in self.state.restoring() {
+            let command = String::from_utf8_lossy(&words.join(&b' ')).into_owned();
+            if let Some(refusal) = refusal(&mut link, words)? {
+                return Err(Error::Refused(format!("{command} failed: {refusal}")));
             }
+        }
+        if let Some(words) = self.state.silencing() {
+            link.send(&[words])?;
         }
         Ok(link)
     }
 
-    /// Asks for RESP3. A server that knows no HELLO, or wants a password first, goes on in RESP2.
+    /// Asks for the protocol that HELLO asked for last, or else for RESP3. A server that knows no HELLO,
+    /// or wants a password first, goes on in RESP2.
     fn greet(&mut self, link: &mut Link) -> Result<()> {
-        if self.login.protocol == Protocol::Two {
+        let is_two =
+            self.state.protocol().map_or(self.protocol == Protocol::Two, |asked| asked == 2);
+        if is_two {
             return Ok(());
         }
         let refusal = refusal(link, words(&["HELLO", "3"]))?;
         match refusal {
-            Some(refusal) if self.login.protocol == Protocol::Three => {
+            Some(refusal) if self.protocol == Protocol::Three => {
                 Err(Error::Refused(format!("HELLO 3 failed: {refusal}")))
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// What came of a command.
+fn outcome_of(words: &Words, reply: &Value) -> Outcome {
+    match reply {
+        Value::Error(_) => Outcome::Refused,
+        Value::Array(replies) if is_named(words, "EXEC") => {
+            Outcome::Executed(Some(replies.iter().map(|reply| !reply.is_error()).collect()))
+        }
+        _ if is_named(words, "EXEC") => Outcome::Aborted,
+        _ => Outcome::Done,
     }
 }
 
@@ -241,11 +277,6 @@ fn refusal(link: &mut Link, words: Words) -> Result<Option<String>> {
 /// A command from words of text.
 pub(crate) fn words(words: &[&str]) -> Words {
     words.iter().map(|word| word.as_bytes().to_vec()).collect()
-}
-
-/// Whether `words` is the command of that name.
-pub(crate) fn is_named(words: &Words, name: &str) -> bool {
-    words.first().is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 /// How many confirmations answer a command, which RESP3 pushes; 0 where one reply does, as usual.

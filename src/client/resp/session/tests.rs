@@ -11,8 +11,7 @@ fn login(port: u16) -> Login {
     Login {
         endpoint: Endpoint::local(port),
         protocol: Protocol::Best,
-        user: None,
-        password: None,
+        credentials: Credentials::default(),
         database: 0,
     }
 }
@@ -41,7 +40,7 @@ fn open(port: u16) -> Session {
 }
 
 fn run(session: &mut Session, line: &str) -> Result<Vec<Value>> {
-    session.run(words(&line.split(' ').collect::<Vec<_>>()))
+    session.run(&words(&line.split(' ').collect::<Vec<_>>()))
 }
 
 fn ok() -> Vec<Value> {
@@ -73,22 +72,59 @@ fn the_prompt_shows_the_database_and_the_transaction() {
 }
 
 #[test]
-fn a_command_whose_connection_broke_is_not_sent_again() {
+fn a_command_whose_connection_broke_is_not_sent_again_and_the_next_goes_to_the_same_database() {
+    let (port, heard) = server();
+    let mut session = open(port);
+    for line in ["SELECT 2", "CLIENT SETNAME me", "AUTH pw", "HELLO 2"] {
+        run(&mut session, line).unwrap();
+    }
+    let broken = run(&mut session, "CLOSE");
+    assert!(matches!(broken, Err(Error::OutcomeUnknown { .. })), "{broken:?}");
+    assert_eq!(session.prompt(), "not connected[2]> ");
+    assert_eq!(run(&mut session, "SET k v").unwrap(), ok());
+    let restored = "with database 2, client setname as before";
+    assert_eq!(
+        session.take_notices(),
+        [format!("connected to 127.0.0.1:{port} again, {restored}")]
+    );
+    assert_eq!(session.prompt(), format!("127.0.0.1:{port}[2]> "), "the database is the same");
+    let expected = ["1 AUTH pw", "1 SELECT 2", "1 CLIENT SETNAME me", "1 SET k v"];
+    assert_eq!(heard.try_iter().filter(|line| line.starts_with('1')).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn what_belongs_to_a_lost_transaction_is_not_sent() {
     let (port, heard) = server();
     let mut session = open(port);
     run(&mut session, "SELECT 2").unwrap();
     run(&mut session, "MULTI").unwrap();
-    let broken = run(&mut session, "CLOSE");
-    assert!(matches!(broken, Err(Error::OutcomeUnknown { .. })), "{broken:?}");
-    assert_eq!(session.prompt(), "not connected> ");
-    assert_eq!(run(&mut session, "PING").unwrap(), ok());
-    let notices = session.take_notices();
-    assert_eq!(notices[0], "the transaction is lost with its connection");
-    assert_eq!(notices[1], format!("connected to 127.0.0.1:{port} again"));
-    assert_eq!(session.prompt(), format!("127.0.0.1:{port}[2]> "), "the database is the same");
-    let expected =
-        ["0 HELLO 3", "0 SELECT 2", "0 MULTI", "0 CLOSE", "1 HELLO 3", "1 SELECT 2", "1 PING"];
-    assert_eq!(heard.try_iter().collect::<Vec<_>>(), expected);
+    let broken = run(&mut session, "CLOSE").unwrap_err();
+    assert!(broken.to_string().contains("none of its commands was executed"), "{broken}");
+    assert_eq!(session.prompt(), "not connected[2](TX lost)> ");
+    for line in ["SET k v", "GET k", "MULTI"] {
+        let refused = run(&mut session, line).unwrap_err();
+        assert!(refused.is_unsent() && refused.to_string().contains("not sent"), "{refused}");
+    }
+    assert!(run(&mut session, "EXEC").unwrap_err().to_string().contains("EXEC was not sent"));
+    assert_eq!(run(&mut session, "SET k v").unwrap(), ok());
+    let sent: Vec<_> = heard.try_iter().filter(|line| line.starts_with('1')).collect();
+    assert_eq!(sent, ["1 HELLO 3", "1 SELECT 2", "1 SET k v"]);
+}
+
+#[test]
+fn a_command_that_gets_no_reply_is_not_waited_for() {
+    let port = fake::serve_resp(|_, words| match words.join(" ").as_str() {
+        "CLIENT REPLY OFF" | "SET k v" => b"\r\n".to_vec(),
+        _ => b"+OK\r\n".to_vec(),
+    });
+    let mut session =
+        Session::open(Login { protocol: Protocol::Two, ..login(port) }, Interrupt::default())
+            .unwrap();
+    for line in ["CLIENT REPLY OFF", "SET k v"] {
+        assert_eq!(run(&mut session, line).unwrap(), [], "{line}");
+        assert_eq!(session.take_notices().len(), 1);
+    }
+    assert!(session.prompt().ends_with("(no replies)> "));
 }
 
 #[test]
@@ -118,8 +154,7 @@ fn a_login_comes_first_and_a_wrong_database_is_no_connection() {
         }
     });
     let login = Login {
-        user: Some("eve".to_owned()),
-        password: Some("pw".to_owned()),
+        credentials: Credentials { user: Some(b"eve".to_vec()), password: Some(b"pw".to_vec()) },
         database: 99,
         ..login(port)
     };
