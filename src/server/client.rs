@@ -227,6 +227,16 @@ impl Client {
         self.traits.clear(Traits::SKIP_NEXT);
     }
 
+    /// The command has ended. Of the next one nothing is said unless it was CLIENT REPLY SKIP.
+    pub(crate) fn end_answer(&mut self) {
+        self.traits.clear(Traits::SKIP_THIS);
+    }
+
+    /// A request without words: as in Redis, it is what CLIENT REPLY SKIP said of the next one.
+    pub(crate) fn skip_nothing(&mut self) {
+        self.traits.clear(Traits::SKIP_NEXT);
+    }
+
     /// Its transaction, begun if there is none.
     pub(crate) fn transaction(&mut self) -> &mut Transaction {
         self.transaction.get_or_insert_default()

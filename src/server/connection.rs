@@ -294,7 +294,10 @@ impl<S: Read + Write> Connection<S> {
             }
             let next = match item {
                 Item::Partial => return (used, Some(Turn::Drained)),
-                Item::Nothing { .. } => Next::Continue,
+                Item::Nothing { .. } => {
+                    asker.client.skip_nothing();
+                    Next::Continue
+                }
                 Item::Line { command, words, .. } => {
                     services.execute(command, batch.words(words, bytes), &mut asker)
                 }

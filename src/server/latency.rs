@@ -86,6 +86,11 @@ impl LatencyMonitor {
     }
 }
 
+/// How long ago that was, in microseconds.
+pub(crate) fn micros_since(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
 impl Services<'_> {
     /// A command begins.
     pub(crate) fn start_clock(&self, command: &Command) -> Option<Instant> {
@@ -100,9 +105,19 @@ impl Services<'_> {
         args: Args<'_>,
         client: &Client,
     ) {
-        let Some(started) = started else { return };
-        let taken = started.elapsed();
-        let micros = u64::try_from(taken.as_micros()).unwrap_or(u64::MAX);
+        if let Some(started) = started {
+            self.note_taken(micros_since(started), command, args, client);
+        }
+    }
+
+    /// A command has taken so long: keep it if it was slow.
+    pub(crate) fn note_taken(
+        &mut self,
+        micros: u64,
+        command: &Command,
+        args: Args<'_>,
+        client: &Client,
+    ) {
         self.slowlog.note(micros, command, args, client);
         let event = if command.flags.has(Flags::FAST) { "fast-command" } else { "command" };
         self.note_latency(event, micros / 1000);

@@ -30,8 +30,11 @@ impl Services<'_> {
         }
         let seq = self.keyspace.last_seq();
         for to in self.monitors.clone() {
-            let other = self.clients.get_mut(to).map(|client| client.protocol);
-            let protocol = other.unwrap_or(client.protocol);
+            let other = self.clients.get_mut(to).map(|other| (other.protocol, other.is_silent()));
+            let (protocol, is_silent) = other.unwrap_or((client.protocol, client.is_silent()));
+            if is_silent {
+                continue;
+            }
             self.deliver(to, line.len(), seq, || match protocol {
                 Protocol::Text => [&line[..], b"\n"].concat(),
                 Protocol::Resp2 | Protocol::Resp3 => [b"+", &line[..], b"\r\n"].concat(),

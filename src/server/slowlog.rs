@@ -1,6 +1,8 @@
 //! SLOWLOG: the commands that took longest on the reactor, where everyone waits for them.
 //!
-//! Time that a command waits, for the disk, the log or its client, is not counted, as in Redis. GET, SET
+//! Commands that EXEC runs have entries of their own, commands that end with an error as well. Time that
+//! a command waits, for the disk, the log or its client, is not counted, as in Redis; nor is that of
+//! workers, for which nobody waits but who asked. GET, SET
 //! and the like that take the short way are measured only where the threshold is below what they
 //! could ever take, for reading a clock twice costs a good part of what they cost.
 
@@ -119,7 +121,7 @@ pub(crate) fn shown_words<'a>(
         Verb::Hello => {
             (1..=2).any(|before| at > before && args.at(at - before).eq_ignore_ascii_case(b"AUTH"))
         }
-        Verb::ConfigSet => at > 0 && args.at(at - 1).eq_ignore_ascii_case(b"requirepass"),
+        Verb::ConfigSet => at > 0 && is_secret_setting(args.at(at - 1)),
         _ => false,
     };
     let words = args.iter().enumerate().map(move |(at, word)| {
@@ -130,6 +132,18 @@ pub(crate) fn shown_words<'a>(
         sent => Cow::Borrowed(sent),
     };
     std::iter::once(name).chain(words)
+}
+
+/// Whether a setting of Redis is to be known by nobody else. Tools may send those that are none here.
+fn is_secret_setting(name: &[u8]) -> bool {
+    let secrets = [
+        "requirepass",
+        "masterauth",
+        "masteruser",
+        "tls-key-file-pass",
+        "tls-client-key-file-pass",
+    ];
+    secrets.iter().any(|secret| name.eq_ignore_ascii_case(secret.as_bytes()))
 }
 
 fn shortened_word(word: &[u8]) -> Vec<u8> {
@@ -163,6 +177,10 @@ mod tests {
         assert_eq!(
             words("CONFIG SET timeout 0 RequirePass secret"),
             ["config", "SET", "timeout", "0", "RequirePass", "(redacted)"]
+        );
+        assert_eq!(
+            words("CONFIG SET masterauth a masteruser b"),
+            ["config", "SET", "masterauth", "(redacted)", "masteruser", "(redacted)"]
         );
         assert_eq!(words("GET auth"), ["get", "auth"]);
     }

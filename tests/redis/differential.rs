@@ -142,6 +142,17 @@ fn special(generator: &mut Generator, template: &str) -> Action {
         "SKIP" => {
             let mut all = plain(2);
             all.insert(0, args(&["CLIENT", "REPLY", "SKIP"]));
+            if generator.random.one_in(2) {
+                let skipped: &[&[&str]] = &[
+                    &["CLIENT", "REPLY", "ON"],
+                    &["CLIENT", "REPLY", "SKIP"],
+                    &["CLIENT", "REPLY", "x"],
+                    &["RESET"],
+                    &["NOSUCH"],
+                    &["DBSIZE"],
+                ];
+                all.insert(1, args(generator.one_of(skipped)));
+            }
             Action::Pipeline(all)
         }
         "INLINE" => {

@@ -51,7 +51,7 @@ impl Client {
 }
 
 /// A server that allows DEBUG, and a client of it.
-fn start() -> (Harness, Client) {
+pub(super) fn start() -> (Harness, Client) {
     let settings = Settings { allows_debug: true, ..settings() };
     let harness = Harness::start_with(SimStorage::new(1), settings);
     let client = connect(&harness);
@@ -191,27 +191,6 @@ fn a_pause_of_writes_holds_writes_until_it_is_ended() {
     // A pause ends by itself.
     other.say("CLIENT PAUSE 20", "+OK");
     writer.say("GET k", "$1\r\nv");
-    harness.stop();
-}
-
-#[test]
-fn replies_are_left_out_on_demand() {
-    let (harness, mut client) = start();
-    let lines = ["CLIENT REPLY SKIP", "SET a 1", "GET a"].map(request).concat();
-    client.send(lines);
-    client.expect("$1\r\n1\r\n");
-    let lines = [
-        "CLIENT REPLY OFF",
-        "SET a 2",
-        "GET a",
-        "NOSUCH",
-        "CLIENT REPLY SKIP",
-        "CLIENT REPLY ON",
-        "GET a",
-    ];
-    client.send(lines.map(request).concat());
-    client.expect("+OK\r\n$1\r\n2\r\n");
-    client.say("CLIENT REPLY maybe", "-ERR syntax error");
     harness.stop();
 }
 
@@ -449,35 +428,6 @@ fn a_shutdown_is_answered_by_the_end() {
     client.send(request("SHUTDOWN NOSAVE NOW FORCE"));
     client.expect_end();
     assert_eq!(harness.join(), Stopped::Clean);
-}
-
-#[test]
-fn slow_commands_are_logged_without_passwords() {
-    let (harness, mut client) = start();
-    client.say("SLOWLOG LEN", ":0");
-    client.say("CLIENT SETNAME me", "+OK");
-    client.say("CONFIG SET slowlog-log-slower-than 0", "+OK");
-    client.say("SLOWLOG RESET", "+OK");
-    client.say("GET key", "$-1");
-    client.say("AUTH default secret", "+OK");
-    client.say("CONFIG SET slowlog-log-slower-than -1", "+OK");
-    client.send(request("SLOWLOG GET"));
-    let mut lines = Vec::new();
-    client.send(request("ECHO end-of-it"));
-    while lines.last().is_none_or(|line| line != "end-of-it") {
-        lines.push(client.line().trim_end().to_owned());
-    }
-    let text = lines.join(" ");
-    assert!(text.starts_with("*3 *6 :"), "{text}");
-    assert!(text.contains(" *3 $4 AUTH $10 (redacted) $10 (redacted) $"), "{text}");
-    assert!(text.contains(" *2 $3 GET $3 key $") && text.contains(" $2 me "), "{text}");
-    assert!(!text.contains("secret"), "{text}");
-    client.say("SLOWLOG GET 0", "*0");
-    client.say("SLOWLOG GET -2", "-ERR count should be greater than or equal to -1");
-    client.say("SLOWLOG LEN", ":3");
-    client.say("CONFIG SET slowlog-max-len 1", "+OK");
-    client.say("SLOWLOG LEN", ":1");
-    harness.stop();
 }
 
 #[test]

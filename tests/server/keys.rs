@@ -132,6 +132,15 @@ fn a_value_is_dumped_and_restored() {
     a.send(&[b"RESTORE", b"a", b"1", &payload, b"REPLACE", b"ABSTTL"]);
     assert_eq!(written(&a.read()), "+OK");
     a.expect("EXISTS a", ":0");
+    // A time that no clock reaches is refused; Redis lets it run over and drops the key.
+    let most = i64::MAX.to_string();
+    a.send(&[b"RESTORE", b"a", most.as_bytes(), &payload]);
+    assert_eq!(written(&a.read()), "-ERR invalid expire time in 'restore' command");
+    a.expect("EXISTS a", ":0");
+    a.send(&[b"RESTORE", b"a", most.as_bytes(), &payload, b"ABSTTL"]);
+    assert_eq!(written(&a.read()), "+OK");
+    a.expect("PEXPIRETIME a", &format!(":{most}"));
+    a.expect("EXPIRETIME a", ":9223372036854776");
     payload[11] ^= 1;
     a.send(&[b"RESTORE", b"c", b"0", &payload]);
     assert_eq!(written(&a.read()), "-ERR DUMP payload version or checksum are wrong");

@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod answers;
 mod bounds;
 #[path = "../support/client.rs"]
 #[allow(dead_code, reason = "shared; another binary uses the rest")]

@@ -300,7 +300,11 @@ const SLOWLOG_SUBCOMMANDS: &[Command] = &[
         .flags(&[Flags::ADMIN, Flags::LOADING, Flags::STALE])
         .since("2.2.12")
         .costs("O(E)")
-        .does("Returns the latest entries of the slow log."),
+        .does("Returns the latest entries of the slow log.")
+        .differs(
+            "What a command takes is counted where everyone waits for it: what workers do for \
+            KEYS, SCAN and the like is left out.",
+        ),
     help(Verb::SlowLogHelp, "SLOWLOG", GROUP, "6.2.0"),
     command(Verb::SlowLogLen, "LEN", "", 2)
         .under("SLOWLOG")

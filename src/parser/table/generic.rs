@@ -185,7 +185,8 @@ pub(super) const COMMANDS: &[Command] = &[
     .does("Stores a value that DUMP returned.")
     .differs(
         "Takes the form of Chronos only. IDLETIME and FREQ are checked and change \
-        nothing.",
+        nothing. A time to live that no clock can reach is refused; in Redis it runs over, and \
+        the key is dropped.",
     ),
     command(Verb::Move, "MOVE", "key db", 3)
         .flags(&[Flags::WRITE, Flags::FAST])

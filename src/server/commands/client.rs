@@ -68,7 +68,9 @@ fn reply(call: &mut Call) -> Handled {
     let traits = &mut call.client.traits;
     match call.args.at(1).to_ascii_uppercase().as_slice() {
         b"ON" => {
+            // Also what SKIP said of this very command.
             traits.clear(Traits::SILENT);
+            traits.clear(Traits::SKIP_THIS);
             call.reply.ok();
         }
         b"OFF" => traits.set(Traits::SILENT),

@@ -198,7 +198,10 @@ fn reset(call: &mut Call) {
     forget_subscriptions(call.client, &mut services.pubsub);
     services.monitors.retain(|&id| id != call.client.id);
     let is_open = services.runtime.password.is_none();
+    // As in Redis, one that is to be skipped is not answered for all that.
+    let is_skipped = call.client.traits.has(Traits::SKIP_THIS);
     call.client.traits = Traits::default();
+    call.client.traits.put(Traits::SKIP_THIS, is_skipped);
     call.client.traits.put(Traits::AUTHENTICATED, is_open);
     call.client.db = 0;
     if let Some(names) = call.client.names.as_mut() {

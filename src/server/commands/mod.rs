@@ -66,6 +66,14 @@ pub(crate) fn handle(call: &mut Call) -> Handled {
     }
 }
 
+/// Whether a client that wants no replies gets those of this command all the same: confirmations are
+/// messages, and EXEC leaves out of its reply what is not wanted.
+pub(crate) fn speaks_to_the_silent(verb: Verb) -> bool {
+    let confirms =
+        matches!(verb, Verb::Subscribe | Verb::PSubscribe | Verb::Unsubscribe | Verb::PUnsubscribe);
+    confirms || verb == Verb::Exec
+}
+
 /// Whether events are published for the keys that a command looks for in vain, as in Redis: for
 /// reads of values, not for looks at what there is.
 pub(crate) fn tells_misses(command: &Command) -> bool {

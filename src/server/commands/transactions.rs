@@ -10,9 +10,10 @@ use crate::parser::{OwnedArgs, Verb};
 use super::super::client::{Client, Queued, Traits};
 use super::super::interrupt::{Interrupt, REPLY_TOO_LONG};
 use super::super::keyspace::Keyspace;
+use super::super::latency::micros_since;
 use super::super::limits::{TRANSACTION_BYTES, WATCH_OVERHEAD_BYTES};
 use super::super::values::integer;
-use super::{Call, Handled};
+use super::{Call, Handled, speaks_to_the_silent};
 
 pub(super) fn handle(call: &mut Call) -> Handled {
     match call.command.verb {
@@ -106,7 +107,9 @@ fn exec(call: &mut Call) -> Handled {
         let keyspace = &mut call.services.keyspace;
         keyspace.show(keyspace.last_seq());
         forget(call.client, keyspace);
-        call.reply.null_array();
+        if !call.client.is_silent() {
+            call.reply.null_array();
+        }
         return Ok(());
     }
     let transaction = call.client.transaction.take();
@@ -114,7 +117,9 @@ fn exec(call: &mut Call) -> Handled {
     call.client.traits.clear(Traits::QUEUEING);
     call.client.traits.set(Traits::EXECUTING);
     let queue = transaction.as_deref().map_or(&[][..], |transaction| &transaction.queue);
-    let done = run_all(call, queue).and_then(|()| call.services.keyspace.commit());
+    let mut taken_us = Vec::new();
+    let done = run_all(call, queue, &mut taken_us);
+    let done = done.and_then(|()| call.services.keyspace.commit());
     call.client.traits.clear(Traits::EXECUTING);
     match done {
         Err(Interrupt::Later) => {
@@ -124,8 +129,11 @@ fn exec(call: &mut Call) -> Handled {
         }
         done => {
             if done.is_ok() {
-                for Queued { command, args } in queue {
+                for (Queued { command, args }, taken_us) in queue.iter().zip(taken_us) {
                     call.services.show_to_monitors(command, args.args(), call.client);
+                    if let Some(taken_us) = taken_us {
+                        call.services.note_taken(taken_us, command, args.args(), call.client);
+                    }
                 }
             }
             call.client.transaction = transaction;
@@ -136,12 +144,16 @@ fn exec(call: &mut Call) -> Handled {
     }
 }
 
-/// Runs the queued commands, staging what they write.
-fn run_all(call: &mut Call, queue: &[Queued]) -> Handled {
+/// Runs the queued commands, staging what they write. `taken_us` gets how long each took, if anybody
+/// wants to know.
+fn run_all(call: &mut Call, queue: &[Queued], taken_us: &mut Vec<Option<u64>>) -> Handled {
     need_keys(call, queue)?;
     call.services.keyspace.see_staged();
-    call.reply.array(queue.len());
+    if !call.client.is_silent() {
+        call.reply.array(queue.len());
+    }
     for Queued { command, args } in queue {
+        let started = call.services.start_clock(command);
         let (written, mark) = (call.reply.written(), call.services.keyspace.mark());
         let noted = call.services.effects.len();
         let mut inner = Call {
@@ -175,7 +187,11 @@ fn run_all(call: &mut Call, queue: &[Queued]) -> Handled {
                 call.reply.error("ERR Command not allowed inside a transaction");
             }
         }
+        if call.client.is_silent() && !speaks_to_the_silent(command.verb) {
+            call.reply.truncate(written);
+        }
         call.services.note_misses(command, noted);
+        taken_us.push(started.map(micros_since));
     }
     Ok(())
 }

@@ -254,6 +254,7 @@ impl Services<'_> {
                 let line = unresolved.line(words, asker.client.protocol);
                 let is_exec = words.at(0).eq_ignore_ascii_case(b"EXEC");
                 self.refuse(&line, is_exec, asker);
+                asker.client.end_answer();
                 Next::Continue
             }
         }
@@ -263,6 +264,7 @@ impl Services<'_> {
     pub(crate) fn refuse_line(&mut self, error: &SyntaxError, asker: &mut Asker<'_>) {
         asker.client.begin_answer();
         self.refuse(format!("ERR {error}").as_bytes(), false, asker);
+        asker.client.end_answer();
     }
 
     /// Answers a command that is not executed, nor queued: a transaction cannot succeed without it.

@@ -32,6 +32,7 @@ impl Services<'_> {
         if let Some(line) = refusal(command, asker.client) {
             self.stats.reject(command.verb);
             self.refuse(line.as_bytes(), command.verb == Verb::Exec, asker);
+            asker.client.end_answer();
             return Next::Continue;
         }
         if self.must_pause(command, asker.client) {
@@ -45,12 +46,15 @@ impl Services<'_> {
         );
         if asker.client.traits.has(Traits::QUEUEING) && queues {
             self.queue(command, args, asker);
+            asker.client.end_answer();
             return Next::Continue;
         }
         let next = self.run(command, args, asker);
         if matches!(next, Next::Later | Next::Await) {
             asker.client.traits = traits_before;
             self.stats.uncount(Some(command));
+        } else {
+            asker.client.end_answer();
         }
         self.update_plain();
         next
@@ -136,6 +140,9 @@ impl Services<'_> {
         }
         let next = match handled {
             Ok(()) => {
+                if asker.client.is_silent() && !commands::speaks_to_the_silent(command.verb) {
+                    out.truncate(begin);
+                }
                 self.end_command(command, asker.client, &mut out, begin);
                 next
             }
@@ -152,12 +159,13 @@ impl Services<'_> {
                 }
                 // Of misses, of which it may have told, one may be due to a write.
                 asker.outbox.put_end(out, seq, self.durable);
-                return self.interrupted(interrupt, command, fetched, seq, asker);
+                let next = self.interrupted(interrupt, command, fetched, seq, asker);
+                if next == Next::Continue {
+                    self.stop_clock(started, command, args, asker.client);
+                }
+                return next;
             }
         };
-        if asker.client.is_silent() {
-            out.truncate(begin);
-        }
         // What it asked about the past of the keyspace, or wrote, must be durable before it is told.
         asker.outbox.put_end(out, seq, self.durable);
         self.stop_clock(started, command, args, asker.client);

@@ -93,10 +93,13 @@ fn parse_time(call: &Call) -> Result<i64, Fault> {
     let unit = if matches!(verb, Verb::Expire | Verb::ExpireAt) { 1000 } else { 1 };
     let is_relative = matches!(verb, Verb::Expire | Verb::PExpire);
     let start = if is_relative { call.now_ms().cast_signed() } else { 0 };
-    number.checked_mul(unit).and_then(|ms| ms.checked_add(start)).ok_or_else(|| {
-        let name = call.command.full_name();
-        Fault::from(format!("ERR invalid expire time in '{name}' command"))
-    })
+    number.checked_mul(unit).and_then(|ms| ms.checked_add(start)).ok_or_else(|| invalid_time(call))
+}
+
+/// A time to live that no clock can reach.
+pub(in super::super) fn invalid_time(call: &Call) -> Fault {
+    let name = call.command.full_name();
+    Fault::from(format!("ERR invalid expire time in '{name}' command"))
 }
 
 /// TTL, PTTL, EXPIRETIME and PEXPIRETIME.
@@ -118,12 +121,13 @@ pub(super) fn tell(call: &mut Call) -> Handled {
         Verb::ExpireTime => rounded_seconds(expires_ms),
         _ => expires_ms,
     };
-    call.reply.integer(number.cast_signed());
+    // A library that wrote the value may have meant never.
+    call.reply.integer(i64::try_from(number).unwrap_or(i64::MAX));
     Ok(())
 }
 
 fn rounded_seconds(ms: u64) -> u64 {
-    (ms + 500) / 1000
+    ms.saturating_add(500) / 1000
 }
 
 /// PERSIST.

@@ -21,6 +21,7 @@ use super::super::keyspace::{Found, STRING};
 use super::{Call, Handled};
 
 pub(super) use self::databases::{dbsize, flushall, flushdb, swapdb};
+pub(super) use self::expiry::invalid_time;
 
 pub(super) fn handle(call: &mut Call) -> Handled {
     match call.command.verb {

@@ -7,6 +7,7 @@ use super::super::super::interrupt::{Fault, SYNTAX};
 use super::super::super::values::integer::{self, NOT_AN_INTEGER};
 use super::super::super::values::payload;
 use super::super::{Call, Handled};
+use super::expiry::invalid_time;
 use super::{hold, type_name};
 
 pub(super) fn dump(call: &mut Call) -> Handled {
@@ -67,13 +68,15 @@ pub(super) fn restore(call: &mut Call) -> Handled {
     if existed && !options.replaces {
         return Err("BUSYKEY Target key name already exists.".into());
     }
-    let ttl = u64::try_from(parse_integer(call.args.at(1))?)
-        .map_err(|_| "ERR Invalid TTL value, must be >= 0")?;
+    let ttl = parse_integer(call.args.at(1))?;
+    if ttl < 0 {
+        return Err("ERR Invalid TTL value, must be >= 0".into());
+    }
     let (kind, value) = payload::decode(call.args.at(2))?;
     type_name(Some(kind)).ok_or("ERR Bad data format")?;
     let now_ms = call.now_ms();
     let start_ms = if options.is_absolute { 0 } else { now_ms };
-    let expires_ms = (ttl > 0).then(|| ttl.saturating_add(start_ms));
+    let expires_ms = (ttl > 0).then(|| checked_time(call, ttl, start_ms)).transpose()?;
     let effects = &mut call.services.effects;
     if expires_ms.is_some_and(|when| when <= now_ms) {
         if existed {
@@ -87,4 +90,13 @@ pub(super) fn restore(call: &mut Call) -> Handled {
     }
     call.reply.ok();
     Ok(())
+}
+
+/// A time to live as a time since the Unix epoch.
+///
+/// # Errors
+/// No clock can reach it.
+fn checked_time(call: &Call, ttl: i64, start_ms: u64) -> Result<u64, Fault> {
+    let at_ms = ttl.checked_add(start_ms.cast_signed());
+    at_ms.and_then(|at_ms| u64::try_from(at_ms).ok()).ok_or_else(|| invalid_time(call))
 }

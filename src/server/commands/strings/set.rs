@@ -5,6 +5,7 @@ use crate::parser::{Args, Verb};
 use super::super::super::effects::Classes;
 use super::super::super::interrupt::{Fault, SYNTAX};
 use super::super::super::keyspace::Found;
+use super::super::keys::invalid_time;
 use super::super::{Call, Handled};
 use super::{existed, note_new, parse_integer};
 
@@ -160,11 +161,7 @@ impl Expiry<'_> {
         let millis = if self.in_seconds { number.checked_mul(1000) } else { Some(number) };
         let base = if self.is_relative { call.now_ms().cast_signed() } else { 0 };
         let at_ms = millis.filter(|_| number > 0).and_then(|millis| millis.checked_add(base));
-        let invalid = || {
-            let name = call.command.full_name();
-            Fault::from(format!("ERR invalid expire time in '{name}' command"))
-        };
-        at_ms.and_then(|at_ms| u64::try_from(at_ms).ok()).ok_or_else(invalid)
+        at_ms.and_then(|at_ms| u64::try_from(at_ms).ok()).ok_or_else(|| invalid_time(call))
     }
 }
 
