@@ -6,6 +6,7 @@ use super::cache::CacheStats;
 use super::db::Inner;
 use super::health::Health;
 use super::key::Seq;
+use super::memtable::Memtable;
 use super::stalls::{StallCause, StallStats};
 use super::sync::read;
 use super::version::LEVELS;
@@ -70,6 +71,8 @@ pub struct Stats {
     pub memtable_entries: usize,
     /// Frozen memtables that wait for their flush.
     pub immutable_memtables: usize,
+    /// Bytes of memory that all memtables take, the active one and the frozen ones, with their indexes.
+    pub memtables_bytes: usize,
     /// The tables, level by level.
     pub levels: Vec<LevelStats>,
     /// In how many tables of level 0 a key may have to be looked for, at most.
@@ -176,6 +179,7 @@ impl Inner {
             memtable_bytes: memory.active.bytes(),
             memtable_entries: memory.active.entry_count(),
             immutable_memtables: memory.immutables.len(),
+            memtables_bytes: memory.memtables().map(Memtable::memory_bytes).sum(),
             levels: levels.collect(),
             level0_sublevels: memory.version.sublevels(),
             open_tables: self.tables.open_files(),

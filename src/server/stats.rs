@@ -51,8 +51,10 @@ pub(crate) struct Stats {
     pub(crate) slow_readers: u64,
     /// Connections closed because they spoke HTTP.
     pub(crate) attacks: u64,
-    /// The most memory that was accounted for when somebody asked, in bytes.
+    /// The most memory that was used when somebody asked, in bytes.
     pub(crate) peak_bytes: u64,
+    /// What the server takes beside what is accounted for, in bytes: see `info/memory.rs`.
+    pub(crate) unaccounted_bytes: u64,
     /// When somebody last asked how many commands there were in a second, how many there had been,
     /// and what the answer was.
     rated: (Instant, u64, u64),
@@ -91,6 +93,7 @@ impl Stats {
             slow_readers: 0,
             attacks: 0,
             peak_bytes: 0,
+            unaccounted_bytes: 0,
             rated: (Instant::now(), 0, 0),
             calls: vec![Outcomes::default(); VERBS].into(),
             error_codes: HashMap::new(),
@@ -165,6 +168,7 @@ impl Stats {
             started: self.started,
             connections: self.connections,
             peak_bytes: self.peak_bytes,
+            unaccounted_bytes: self.unaccounted_bytes,
             ..Stats::new(self.max_connections)
         };
     }

@@ -14,6 +14,7 @@ mod clients;
 mod directory;
 mod dumps;
 mod logs;
+mod memory;
 mod program;
 mod records;
 mod redis;

@@ -465,7 +465,7 @@ fn memory_of_a_key_even_of_one_on_disk() {
     harness.storage.set_cold(true);
     client.say("MEMORY USAGE key", ":10");
     client.send(request("MEMORY STATS"));
-    client.expect("*18\r\n$14\r\npeak.allocated\r\n:");
+    client.expect("*22\r\n$14\r\npeak.allocated\r\n:");
     harness.stop();
 }
 

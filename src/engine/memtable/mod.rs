@@ -198,6 +198,11 @@ impl Memtable {
         self.bytes
     }
 
+    /// Memory that it takes, in bytes: the index is there as a whole once anything is.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        if self.is_empty() { 0 } else { self.bytes + size_of_val(self.index.as_slice()) }
+    }
+
     /// The last sequence number that came here.
     pub(crate) fn last_seq(&self) -> Seq {
         self.last_seq

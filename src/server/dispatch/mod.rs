@@ -24,7 +24,7 @@ use super::commands;
 use super::cursors::Cursors;
 use super::effects::{CLASSES_FAULT, Classes, Effects};
 use super::expiries::Attention;
-use super::info::Identity;
+use super::info::{Identity, unaccounted};
 use super::interrupt::Fault;
 use super::keyspace::{Keyspace, Written, decode};
 use super::latency::LatencyMonitor;
@@ -175,6 +175,7 @@ impl<'e> Services<'e> {
             shutdown: false,
         };
         services.effects.classes = classes;
+        services.stats.unaccounted_bytes = unaccounted(&engine.stats());
         services.update_plain();
         Ok(services)
     }

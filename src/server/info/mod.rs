@@ -5,6 +5,7 @@
 //! it does not know is left out. docs/protocol.md explains the names.
 
 mod engine;
+mod memory;
 mod redis;
 
 use std::fmt::{Result as Written, Write};
@@ -18,7 +19,8 @@ use crate::parser::{Args, Command, Protocol};
 
 use super::dispatch::Services;
 
-pub(crate) use redis::{Memory, human};
+pub(crate) use memory::{Memory, unaccounted};
+pub(crate) use redis::human;
 
 /// The name that HELLO gives.
 pub(crate) const SERVER_NAME: &str = "redis";
@@ -117,7 +119,7 @@ impl<'a, 'e> Facts<'a, 'e> {
         let engine = keyspace.engine();
         let keys = engine.estimate_keys(&ranges, MOST_COUNTED_KEYS).unwrap_or_default();
         let engine = engine.stats();
-        let memory = Memory::measure(&engine, &mut services.stats);
+        let memory = Memory::measure(&engine, services);
         let operations_per_second = services.stats.rate();
         Facts { services, engine, memory, operations_per_second, keys }
     }

@@ -3,47 +3,14 @@
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::engine::{Health, Stats as EngineStats};
+use crate::engine::Health;
 use crate::parser::table::all;
 
-use super::super::stats::Stats;
+use super::memory::{self, ratio};
 use super::{Facts, REDIS_VERSION, Written};
 
 /// The system's clock ticks in a second, by which it tells the time that a process has used.
 const TICKS_PER_SECOND: u64 = 100;
-
-/// Where memory goes, in bytes.
-#[derive(Debug, Default)]
-pub(crate) struct Memory {
-    /// Of the memtable that takes writes, cached blocks, filters and indexes.
-    pub(crate) used: u64,
-    /// The most that was seen so far.
-    pub(crate) peak: u64,
-    /// Of the process, in RAM; 0 where the system does not tell.
-    pub(crate) resident: u64,
-    /// Filters and indexes: what the data in tables costs beside the cache.
-    pub(crate) overhead: u64,
-}
-
-impl Memory {
-    pub(super) fn measure(engine: &EngineStats, stats: &mut Stats) -> Self {
-        let overhead = (engine.filter_bytes + engine.index_bytes) as u64;
-        let used = overhead + engine.memtable_bytes as u64 + engine.cache.bytes;
-        stats.peak_bytes = stats.peak_bytes.max(used);
-        let resident = system_kib("/proc/self/status", "VmRSS:").unwrap_or(0) * 1024;
-        Memory { used, peak: stats.peak_bytes, resident, overhead }
-    }
-
-    /// What the process has beyond what is accounted for, as a ratio.
-    pub(crate) fn fragmentation(&self) -> f64 {
-        ratio(self.resident, self.used)
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a ratio needs no more than 53 bits")]
-fn ratio(a: u64, b: u64) -> f64 {
-    if b == 0 { 0.0 } else { a as f64 / b as f64 }
-}
 
 /// A number of bytes for people: `1.50M`.
 #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
@@ -56,13 +23,6 @@ pub(crate) fn human(bytes: u64) -> String {
         (number, unit) = (number / 1024.0, larger);
     }
     if unit == "B" { format!("{bytes}B") } else { format!("{number:.2}{unit}") }
-}
-
-/// A number of KiB that the system tells (Linux).
-fn system_kib(file: &str, name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 pub(super) fn write_server(text: &mut String, facts: &Facts<'_, '_>) -> Written {
@@ -103,7 +63,7 @@ pub(super) fn write_clients(text: &mut String, facts: &Facts<'_, '_>) -> Written
 
 pub(super) fn write_memory(text: &mut String, facts: &Facts<'_, '_>) -> Written {
     let memory = &facts.memory;
-    let total = system_kib("/proc/meminfo", "MemTotal:").unwrap_or(0) * 1024;
+    let total = memory::of_the_system();
     let budget = facts.services.runtime.memory_bytes as u64;
     for (name, bytes) in [
         ("used_memory", memory.used),
@@ -118,8 +78,10 @@ pub(super) fn write_memory(text: &mut String, facts: &Facts<'_, '_>) -> Written 
         writeln!(text, "{name}_human:{}", human(bytes))?;
     }
     writeln!(text, "used_memory_peak_perc:{:.2}%", ratio(memory.used, memory.peak) * 100.0)?;
-    writeln!(text, "used_memory_overhead:{}", memory.overhead)?;
-    writeln!(text, "used_memory_dataset:{}", memory.used - memory.overhead)?;
+    writeln!(text, "used_memory_startup:{}", memory.fixed)?;
+    writeln!(text, "used_memory_overhead:{}", memory.overhead())?;
+    writeln!(text, "used_memory_dataset:{}", memory.dataset())?;
+    writeln!(text, "mem_clients_normal:{}", memory.clients)?;
     writeln!(text, "maxmemory_policy:noeviction")?;
     writeln!(text, "mem_fragmentation_ratio:{:.2}", memory.fragmentation())?;
     writeln!(text, "mem_allocator:libc")
@@ -257,9 +219,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn the_system_tells_memory_and_time() {
-        assert!(system_kib("/proc/self/status", "VmRSS:").unwrap() > 100);
-        assert!(system_kib("/proc/meminfo", "MemTotal:").unwrap() > 1000);
+    fn the_system_tells_times() {
         let (user, system) = cpu_ticks().unwrap();
         assert!(user + system < 1_000_000);
     }

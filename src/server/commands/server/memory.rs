@@ -57,14 +57,18 @@ fn percentage(part: u64, whole: u64) -> String {
 fn stats(call: &mut Call) {
     let facts = Facts::gather(call.services);
     let (memory, keys) = (facts.memory(), facts.entries());
-    let dataset = memory.used - memory.overhead;
-    call.reply.map(9);
+    let dataset = memory.dataset();
+    // As in Redis: of all that is there for the keys.
+    let per_key = memory.used.saturating_sub(memory.fixed).checked_div(keys).unwrap_or(0);
+    call.reply.map(11);
     for (name, number) in [
         ("peak.allocated", memory.peak),
         ("total.allocated", memory.used),
-        ("overhead.total", memory.overhead),
+        ("startup.allocated", memory.fixed),
+        ("clients.normal", memory.clients),
+        ("overhead.total", memory.overhead()),
         ("keys.count", keys),
-        ("keys.bytes-per-key", memory.used.checked_div(keys).unwrap_or(0)),
+        ("keys.bytes-per-key", per_key),
         ("dataset.bytes", dataset),
     ] {
         call.reply.bulk(name.as_bytes());
@@ -85,10 +89,14 @@ fn doctor(call: &mut Call) {
     let facts = Facts::gather(call.services);
     let memory = facts.memory();
     let text = format!(
-        "{} for recent writes, cached blocks, filters and indexes, of which {} are filters and \
-         indexes, which grow with the number of keys. The budget is {}; the process has {} in RAM.\n",
+        "{} are used: {} for recent writes and cached blocks, {} for filters and indexes, which grow \
+         with the number of keys, {} for clients, and {} for the program. The budget for data is {}; \
+         the process has {} in RAM.\n",
         human(memory.used),
-        human(memory.overhead),
+        human(memory.dataset()),
+        human(memory.indexes),
+        human(memory.clients),
+        human(memory.fixed),
         human(budget),
         human(memory.resident)
     );
