@@ -32,6 +32,8 @@ pub(crate) enum Bug {
     RetryFailedSync,
     /// A log write that fails for want of room counts as done.
     IgnoreFullDisk,
+    /// The header of a log segment states the length of the segment before it.
+    StaleSegmentLength,
     /// Each use of a log segment has the same epoch, and its number is in no checksum.
     ReuseEpoch,
     /// Ids of files that a crash left behind are given out again.

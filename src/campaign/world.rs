@@ -42,6 +42,7 @@ pub(crate) fn tiny_options() -> Options {
     Options {
         memory_bytes: 64 << 10,
         wal_segment_bytes: 48 << 10,
+        wal_initial_bytes: 32 << 10,
         table_bytes: 4 << 10,
         level0_tables: 2,
         compression: Compression::Lz4,

@@ -8,6 +8,7 @@
 //! is. Lock order: memory, then log, then queue.
 
 mod queue;
+mod sizing;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, TryLockError};
@@ -15,19 +16,17 @@ use std::time::Duration;
 
 pub(crate) use self::queue::Capacity;
 use self::queue::{GROUP_SOFT_LIMIT_BYTES, Queue, Rest, Taken, Wanted};
+pub(crate) use self::sizing::Sizing;
 use super::error::{Error, Result};
 use super::journal::GroupBuffer;
 use super::key::Seq;
 use super::options::{Clock, Durability};
 use super::sync::{Signal, lock, wait, wait_for};
-use super::wal::{Spare, Wal};
+use super::wal::{Room, Spare, Wal};
 use crate::planted::{Bug, is_planted};
 
 /// A group buffer keeps this much memory between uses.
 const BUFFER_KEEP_BYTES: usize = 2 * GROUP_SOFT_LIMIT_BYTES;
-/// Complete segments beyond which the memtable is flushed though it is not full: small groups take
-/// up more log than memory, and recovery reads all of the log.
-const MANY_SEGMENTS: usize = 8;
 /// Pending bytes at which the log thread is woken for writes that nobody waits for.
 const LAZY_GROUP_BYTES: usize = 1 << 20;
 /// How long such writes may wait for more, in milliseconds.
@@ -44,12 +43,16 @@ pub(crate) struct Segment {
     pub(crate) id: u64,
     /// The last sequence number that it can hold.
     pub(crate) last_seq: Seq,
+    /// Its length.
+    pub(crate) bytes: usize,
 }
 
 /// Figures of the log.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct LogStats {
     pub(crate) segments: usize,
+    /// Of all segments.
+    pub(crate) segment_bytes: u64,
     pub(crate) groups: u64,
     /// Of payloads.
     pub(crate) bytes: u64,
@@ -91,13 +94,13 @@ impl Commit {
     /// number that is durable already.
     pub(crate) fn new(
         wal: Wal,
-        segment_bytes: usize,
+        sizing: Sizing,
         last_seq: Seq,
         durability: Durability,
         clock: Arc<dyn Clock>,
         signal: Arc<Signal>,
     ) -> Self {
-        let queue = Queue::new(segment_bytes, wal.id(), last_seq);
+        let queue = Queue::new(wal.id(), wal.segment_bytes(), last_seq, sizing);
         Commit {
             queue: Mutex::new(queue),
             work: Condvar::new(),
@@ -162,7 +165,7 @@ impl Commit {
         }
         staged.clear(BUFFER_KEEP_BYTES);
         queue.last_submitted = last;
-        let attention = queue.spares.is_empty() || queue.complete.len() >= MANY_SEGMENTS;
+        let attention = queue.spare.is_none() || queue.is_long();
         let wake = match urgency {
             Urgency::Now => true,
             Urgency::Quiet => false,
@@ -271,20 +274,86 @@ impl Commit {
         self.check()
     }
 
-    /// Adds a prepared segment.
-    pub(crate) fn add_spare(&self, spare: Spare) {
-        lock(&self.queue).spares.push_back(spare);
+    /// Adds a prepared segment; returns the one whose place it takes, which is to be removed.
+    #[must_use = "a segment without a place is to be removed"]
+    pub(crate) fn add_spare(&self, spare: Spare) -> Option<Spare> {
+        let replaced = lock(&self.queue).add_spare(spare);
         self.signal.notify();
+        replaced
     }
 
-    /// Whether a segment should be prepared.
-    pub(crate) fn wants_spare(&self) -> bool {
-        self.failed.get().is_none() && lock(&self.queue).spares.is_empty()
+    /// How many bytes the segment should have that should be prepared, if one should.
+    pub(crate) fn wanted_spare(&self) -> Option<usize> {
+        let is_alive = self.failed.get().is_none();
+        is_alive.then(|| lock(&self.queue).wanted_spare()).flatten()
     }
 
-    /// Whether so many segments wait for a flush that it should not wait for a full memtable.
+    /// Whether there is a prepared segment.
+    pub(crate) fn has_spare(&self) -> bool {
+        lock(&self.queue).spare.is_some()
+    }
+
+    /// Has a segment prepared that holds a write of so many bytes, which waits for it.
+    pub(crate) fn want_segment(&self, payload_bytes: usize) {
+        lock(&self.queue).want(payload_bytes);
+    }
+
+    /// There is no room for what was wanted.
+    pub(crate) fn forget_wanted_segment(&self) {
+        lock(&self.queue).sizing.forget_wanted();
+    }
+
+    /// Whether so much of the log waits for a flush that it should not wait for a full memtable.
     pub(crate) fn wants_flush(&self) -> bool {
-        lock(&self.queue).complete.len() >= MANY_SEGMENTS
+        lock(&self.queue).is_long()
+    }
+
+    /// Whether the active segment or the spare is longer than `bytes`.
+    pub(crate) fn is_longer_than(&self, bytes: usize) -> bool {
+        let queue = lock(&self.queue);
+        queue.active_bytes.max(queue.spare.as_ref().map_or(0, |spare| spare.bytes)) > bytes
+    }
+
+    /// Milliseconds since the last group.
+    pub(crate) fn idle_ms(&self) -> u64 {
+        self.clock.now_ms().abs_diff(self.last_commit_ms.load(Ordering::Relaxed))
+    }
+
+    /// Takes the spare out, unless something waits for the log. The caller holds the memory lock.
+    pub(crate) fn take_idle_spare(&self) -> Option<Spare> {
+        let mut queue = lock(&self.queue);
+        if queue.pending.is_empty() { queue.spare.take() } else { None }
+    }
+
+    /// Begins to change to `spare` though the active segment is not full; `None` if somebody writes.
+    /// The caller holds the memory lock, so that nothing is admitted by what the old segment holds,
+    /// and ends the change without it.
+    pub(crate) fn begin_change(&self, spare: &Spare) -> Option<MutexGuard<'_, Wal>> {
+        let wal = self.wal.try_lock().ok()?;
+        let mut queue = lock(&self.queue);
+        if !queue.pending.is_empty() || self.failed.get().is_some() {
+            return None;
+        }
+        queue.room = Room::fresh(spare.bytes);
+        Some(wal)
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// `Failed`.
+    pub(crate) fn end_change(&self, mut wal: MutexGuard<'_, Wal>, spare: Spare) -> Result<()> {
+        let (now, next_seq) = (self.clock.now_ms(), self.durable_seq() + 1);
+        let (id, bytes) = (spare.id, spare.bytes);
+        match wal.rotate(spare, next_seq, now) {
+            Ok(()) => {
+                let mut queue = lock(&self.queue);
+                queue.rotated(id, bytes, next_seq - 1, now);
+                queue.sizing.restart(now);
+            }
+            Err(cause) => self.fail(cause),
+        }
+        self.check()
     }
 
     /// The oldest segment that is needed once everything up to `flushed` is in tables.
@@ -295,17 +364,17 @@ impl Commit {
     }
 
     /// Takes a segment out of the log that is older than `needed`, to be recycled or removed.
-    pub(crate) fn retire(&self, needed: u64) -> Option<u64> {
-        let mut queue = lock(&self.queue);
-        queue.complete.pop_front_if(|segment| segment.id < needed).map(|segment| segment.id)
+    pub(crate) fn retire(&self, needed: u64) -> Option<Segment> {
+        lock(&self.queue).retire(needed)
     }
 
     /// Figures of the log.
     pub(crate) fn stats(&self) -> LogStats {
         let queue = lock(&self.queue);
-        let segments = queue.complete.len() + 1 + queue.spares.len();
+        let spare_bytes = queue.spare.as_ref().map_or(0, |spare| spare.bytes);
         LogStats {
-            segments,
+            segments: queue.complete.len() + 1 + usize::from(queue.spare.is_some()),
+            segment_bytes: (queue.complete_bytes + queue.active_bytes + spare_bytes) as u64,
             groups: queue.groups,
             bytes: queue.bytes,
             written_bytes: queue.written_bytes,
@@ -446,9 +515,9 @@ impl Commit {
 
     fn write(&self, wal: &mut Wal, taken: &mut Taken, now: u64) -> Result<()> {
         if let Some(spare) = taken.rotate_to.take() {
-            let next = spare.id;
+            let (next, bytes) = (spare.id, spare.bytes);
             wal.rotate(spare, taken.first_seq, now)?;
-            lock(&self.queue).rotated(next, taken.first_seq - 1);
+            lock(&self.queue).rotated(next, bytes, taken.first_seq - 1, now);
         }
         wal.append(taken.first_seq, now, &mut taken.buffer)?;
         let since_sync = now.abs_diff(self.last_sync_ms.load(Ordering::Relaxed));

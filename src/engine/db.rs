@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use super::background::{Background, Job};
-use super::commit::Commit;
+use super::commit::{Commit, Sizing};
 use super::error::{Error, Result};
 use super::event::Event;
 use super::health::{Faults, Health};
@@ -90,16 +90,18 @@ impl Engine {
         let opened = recovery::open(&environment, &options, &tables)?;
         let signal = Arc::new(Signal::default());
         let last_seq = opened.recovery.last_seq;
+        let most = options.wal_segment_bytes;
+        let sizing = Sizing::new(options.initial_segment_bytes(), most, environment.clock.now_ms());
         let commit = Commit::new(
             opened.wal,
-            options.wal_segment_bytes,
+            sizing,
             last_seq,
             options.durability,
             Arc::clone(&environment.clock),
             Arc::clone(&signal),
         );
         if let Some(spare) = opened.spare {
-            commit.add_spare(spare);
+            let _none = commit.add_spare(spare);
         }
         let inner = Arc::new(Inner {
             memory: RwLock::new(Memory::new(opened.version, last_seq, &options)),

@@ -172,7 +172,8 @@ impl Log {
     /// # Errors
     /// `Io`.
     pub fn restart(&mut self) -> Result<()> {
-        let spare = Spare { id: SEGMENT, file: Arc::clone(&self.file) };
+        let file = Arc::clone(&self.file);
+        let spare = Spare { id: SEGMENT, file, bytes: self.segment_bytes };
         self.wal = start(&self.environment, spare)?;
         self.room = fresh_room(self.segment_bytes);
         self.next_seq = 1;
@@ -196,8 +197,9 @@ fn start(environment: &Environment, spare: Spare) -> Result<Wal> {
         previous_crc: 0,
         blocks: 0,
     };
+    let bytes = spare.bytes;
     let journal = wal::start_segment(spare, &header)?;
-    Ok(Wal::new(journal, SEGMENT, Arc::clone(&environment.random)))
+    Ok(Wal::new(journal, SEGMENT, bytes, Arc::clone(&environment.random)))
 }
 
 /// A journal, as far as its history goes.
@@ -229,7 +231,7 @@ pub fn read_journal(bytes: &[u8], id: u64, is_manifest: bool) -> Result<Option<J
         end: journal.end,
         is_torn: journal.ending == Ending::Torn,
         successor: match journal.ending {
-            Ending::Continues(id) => Some(id),
+            Ending::Continues { id, .. } => Some(id),
             Ending::Clean | Ending::Torn => None,
         },
     }))

@@ -53,8 +53,12 @@ pub struct Options {
     pub memory_bytes: usize,
     /// When a write counts as committed.
     pub durability: Durability,
-    /// Size of a log segment, in bytes, a multiple of 4,096. Bounds the largest batch.
+    /// The most bytes of a log segment, a multiple of 4,096. Bounds the largest batch.
     pub wal_segment_bytes: usize,
+    /// Size of the first log segment, in bytes, a multiple of 4,096. While segments are filled within
+    /// seconds, the next ones are larger, up to `wal_segment_bytes`; at rest and after a close there
+    /// are small ones again.
+    pub wal_initial_bytes: usize,
     /// Size at which a compaction starts the next output table, in bytes.
     pub table_bytes: usize,
     /// How data blocks are compressed when they are written. Tables are read whatever they use.
@@ -80,8 +84,10 @@ impl Default for Options {
             create_if_missing: true,
             memory_bytes: 256 << 20,
             durability: Durability::Always,
-            // Room for the largest value and more; two of them are always on disk.
+            // Room for the largest value and more.
             wal_segment_bytes: 48 << 20,
+            // Two of them are always on disk, and an open reads one.
+            wal_initial_bytes: 1 << 20,
             table_bytes: 64 << 20,
             compression: Compression::default(),
             bottom_compression: Compression::default(),
@@ -116,6 +122,11 @@ impl Options {
                 && self.wal_segment_bytes.is_multiple_of(4096),
             "wal_segment_bytes must be a multiple of 4096 and at least 32768",
         )?;
+        require(
+            self.wal_initial_bytes >= MIN_SEGMENT_BYTES
+                && self.wal_initial_bytes.is_multiple_of(4096),
+            "wal_initial_bytes must be a multiple of 4096 and at least 32768",
+        )?;
         require(self.max_open_tables > 0, "max_open_tables must be greater than 0")?;
         require(self.table_bytes > 0, "table_bytes must be greater than 0")?;
         require(self.level0_tables > 0, "level0_tables must be greater than 0")
@@ -131,6 +142,11 @@ impl Options {
     pub(crate) fn cache_bytes(&self, resident_bytes: usize) -> usize {
         let budget = self.memory_bytes / 2;
         budget.saturating_sub(resident_bytes).max(budget / 4)
+    }
+
+    /// Size of the first log segment, and of all while nothing calls for more.
+    pub(crate) fn initial_segment_bytes(&self) -> usize {
+        self.wal_initial_bytes.min(self.wal_segment_bytes)
     }
 
     /// How tables of a level are compressed.

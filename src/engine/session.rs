@@ -201,6 +201,9 @@ impl<'e> Session<'e> {
         let wait_for = |cause| Some(Stall { cause, retry_after: None });
         if !self.capacity.admits(self.memory.staged.len(), record_bytes) {
             let is_full = self.capacity.lacks_segment(self.memory.staged.len(), record_bytes);
+            if is_full {
+                self.inner.commit.want_segment(self.memory.staged.len() + record_bytes);
+            }
             return wait_for(if is_full { StallCause::Segment } else { StallCause::Log });
         }
         let has_room = match count {

@@ -91,6 +91,8 @@ pub struct Stats {
     pub index_bytes: usize,
     /// Log segments, the spare one included.
     pub wal_segments: usize,
+    /// What they take up on disk, in bytes.
+    pub wal_disk_bytes: u64,
     /// Groups committed.
     pub wal_groups: u64,
     /// Bytes of their payloads.
@@ -186,6 +188,7 @@ impl Inner {
             range_deletes: memory.version.ranges().iter().count(),
             snapshots: self.snapshots.list().len(),
             wal_segments: log.segments,
+            wal_disk_bytes: log.segment_bytes,
             wal_groups: log.groups,
             wal_bytes: log.bytes,
             wal_written_bytes: log.written_bytes,

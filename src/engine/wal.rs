@@ -1,4 +1,4 @@
-//! The write-ahead log: a chain of preallocated segments, overwritten and never grown.
+//! The write-ahead log: a chain of preallocated segments, each overwritten and never grown.
 //!
 //! A sync of an overwritten file costs half of one of a growing file, which is why segments are
 //! zero-filled ahead of use and recycled after it. Rules kept here: one group is in flight at a
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::coding::{Reader, put_varint};
 use super::error::{Error, Result};
 use super::filename;
-use super::journal::format::{BLOCK_BYTES, GROUP_HEADER_BYTES, group_bytes};
+use super::journal::format::{BLOCK_BYTES, GROUP_HEADER_BYTES, blocks_in, group_bytes};
 use super::journal::{GroupBuffer, GroupKind, Header, JournalWriter};
 use super::key::{EXPIRY_BYTES, Kind, MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq};
 use super::storage::{File, Storage};
@@ -76,6 +76,8 @@ pub(crate) struct Spare {
     pub(crate) id: u64,
     /// The open file.
     pub(crate) file: Arc<dyn File>,
+    /// Its length.
+    pub(crate) bytes: usize,
 }
 
 /// Creates a segment: filled with zeros under a temporary name, then named, all durable.
@@ -90,7 +92,7 @@ pub(crate) fn create_segment(storage: &dyn Storage, id: u64, bytes: usize) -> Re
         // Half a segment is of no use and holds room that the disk may lack.
         let _ = storage.remove(&temporary);
     }
-    filled.map(|()| Spare { id, file })
+    filled.map(|()| Spare { id, file, bytes })
 }
 
 fn zero_fill(file: &dyn File, bytes: usize) -> std::io::Result<()> {
@@ -102,23 +104,28 @@ fn zero_fill(file: &dyn File, bytes: usize) -> std::io::Result<()> {
     file.sync()
 }
 
-/// Opens a prepared or old segment for use; `None` if it has another size.
-pub(crate) fn open_segment(storage: &dyn Storage, id: u64, bytes: usize) -> Result<Option<Spare>> {
+/// Opens a prepared or old segment for use, whatever its length.
+pub(crate) fn open_segment(storage: &dyn Storage, id: u64) -> Result<Spare> {
     let name = filename::wal(id);
     let open = || -> std::io::Result<_> {
         let file = storage.open(&name)?;
-        Ok((file.len()? == bytes as u64).then_some(Spare { id, file }))
+        let bytes = usize::try_from(file.len()?).unwrap_or(usize::MAX);
+        Ok(Spare { id, file, bytes })
     };
     open().map_err(|e| Error::io("open", &name, e))
+}
+
+/// Removes a segment that is not part of the log.
+pub(crate) fn remove_segment(storage: &dyn Storage, id: u64) -> Result<()> {
+    let name = filename::wal(id);
+    storage.remove(&name).map_err(|e| Error::io("remove", &name, e))
 }
 
 /// Gives a segment that is no longer needed a new number. Its old header does not fit the new name,
 /// which marks it as unused.
 pub(crate) fn recycle_segment(storage: &dyn Storage, old_id: u64, id: u64) -> Result<Spare> {
-    let (old, new) = (filename::wal(old_id), filename::wal(id));
-    rename_durably(storage, &old, &new)?;
-    let file = storage.open(&new).map_err(|e| Error::io("open", &new, e))?;
-    Ok(Spare { id, file })
+    rename_durably(storage, &filename::wal(old_id), &filename::wal(id))?;
+    open_segment(storage, id)
 }
 
 fn rename_durably(storage: &dyn Storage, from: &str, to: &str) -> Result<()> {
@@ -135,8 +142,6 @@ pub(crate) fn start_segment(spare: Spare, header: &Header) -> Result<JournalWrit
 /// can be decided without waiting for a write in flight.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Room {
-    /// Bytes of a segment.
-    segment_bytes: usize,
     /// Bytes left in the active segment, behind every group taken so far.
     active_bytes: usize,
 }
@@ -144,7 +149,17 @@ pub(crate) struct Room {
 impl Room {
     /// The room of a segment in which groups end at `offset`.
     pub(crate) fn new(segment_bytes: usize, offset: u64) -> Self {
-        Room { segment_bytes, active_bytes: segment_bytes.saturating_sub(offset as usize) }
+        Room { active_bytes: segment_bytes.saturating_sub(offset as usize) }
+    }
+
+    /// The room of a fresh segment.
+    pub(crate) fn fresh(segment_bytes: usize) -> Self {
+        Room::new(segment_bytes, BLOCK_BYTES as u64)
+    }
+
+    /// The length of a segment in which a group with this payload can be admitted.
+    pub(crate) fn segment_for(payload_bytes: usize) -> usize {
+        BLOCK_BYTES + group_bytes(payload_bytes) + RESERVED_BYTES
     }
 
     /// The longest payload of a group that fits a fresh segment of `segment_bytes`.
@@ -153,17 +168,17 @@ impl Room {
     }
 
     /// Whether a group with this payload fits the active segment.
-    pub(crate) fn fits(&self, payload_bytes: usize) -> bool {
+    pub(crate) fn fits(self, payload_bytes: usize) -> bool {
         group_bytes(payload_bytes) + END_BYTES <= self.active_bytes
     }
 
     /// The longest payload that can be admitted to the active segment.
-    pub(crate) fn max_fitting(&self) -> usize {
+    pub(crate) fn max_fitting(self) -> usize {
         self.active_bytes.saturating_sub(RESERVED_BYTES + GROUP_HEADER_BYTES)
     }
 
     /// Whether an empty group, that is a seal, fits and leaves room for the end.
-    pub(crate) fn fits_seal(&self) -> bool {
+    pub(crate) fn fits_seal(self) -> bool {
         group_bytes(0) + END_BYTES <= self.active_bytes
     }
 
@@ -172,9 +187,9 @@ impl Room {
         self.active_bytes -= group_bytes(payload_bytes);
     }
 
-    /// Accounts for a change to a fresh segment.
-    pub(crate) fn rotate(&mut self) {
-        self.active_bytes = self.segment_bytes - BLOCK_BYTES;
+    /// What is left beside a group with this payload, if that fits at all.
+    pub(crate) fn beside(self, payload_bytes: usize) -> Self {
+        Room { active_bytes: self.active_bytes.saturating_sub(group_bytes(payload_bytes)) }
     }
 }
 
@@ -182,6 +197,8 @@ impl Room {
 pub(crate) struct Wal {
     journal: JournalWriter,
     id: u64,
+    /// Length of the active segment.
+    bytes: usize,
     random: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// Groups written since the last seal.
     unsealed: bool,
@@ -189,13 +206,19 @@ pub(crate) struct Wal {
 }
 
 impl Wal {
-    /// A log whose active segment `id` was just started.
+    /// A log whose active segment `id`, of so many bytes, was just started.
     pub(crate) fn new(
         journal: JournalWriter,
         id: u64,
+        bytes: usize,
         random: Arc<dyn Fn() -> u64 + Send + Sync>,
     ) -> Self {
-        Wal { journal, id, random, unsealed: false, empty: GroupBuffer::new() }
+        Wal { journal, id, bytes, random, unsealed: false, empty: GroupBuffer::new() }
+    }
+
+    /// The active segment's length.
+    pub(crate) fn segment_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The active segment's number.
@@ -205,14 +228,16 @@ impl Wal {
 
     /// Ends the active segment, syncs it, and goes on in `spare`.
     pub(crate) fn rotate(&mut self, spare: Spare, next_seq: Seq, time_ms: u64) -> Result<()> {
-        let mut end = GroupBuffer::end(spare.id);
+        let stated = if is_planted(Bug::StaleSegmentLength) { self.bytes } else { spare.bytes };
+        let blocks = blocks_in(stated);
+        let mut end = GroupBuffer::end(spare.id, blocks);
         self.journal.append(GroupKind::End, next_seq, time_ms, &mut end)?;
         if !is_planted(Bug::SkipSegmentSync) {
             self.journal.sync()?;
         }
         let epoch = if is_planted(Bug::ReuseEpoch) { 0 } else { (self.random)() };
-        let header = self.journal.successor(spare.id, epoch, next_seq);
-        self.id = spare.id;
+        let header = self.journal.successor(spare.id, epoch, next_seq, blocks);
+        (self.id, self.bytes) = (spare.id, spare.bytes);
         self.journal = start_segment(spare, &header)?;
         Ok(())
     }

@@ -68,7 +68,7 @@ pub struct Config {
     pub durability: DurabilityArg,
 
     /// Memory for recent writes and cached blocks, half each, in bytes; suffixes k, m, g (or KiB,
-    /// MiB, GiB) multiply by 1024. At least 1m. Log segments are a quarter of it, at most 48 MiB;
+    /// MiB, GiB) multiply by 1024. At least 1m. Log segments are at most a quarter of it, and 48 MiB;
     /// with less than 136m a value must be shorter than such a segment.
     #[arg(long, value_name = "BYTES", default_value = "256m", value_parser = parse_memory)]
     pub memory_bytes: usize,
@@ -143,8 +143,8 @@ impl Config {
     }
 }
 
-/// A log segment's size: as much as a memtable holds, within bounds. A segment is written in full
-/// before it is used, which a server with little memory should not pay for in disk and time.
+/// The greatest size of a log segment: as much as a memtable holds, within bounds. A segment is written
+/// in full before it is used, which a server with little memory should not pay for in disk and time.
 fn segment_bytes(memory_bytes: usize) -> usize {
     let most = Options::default().wal_segment_bytes;
     (memory_bytes / 4).next_multiple_of(4096).clamp(MIN_SEGMENT_BYTES, most)

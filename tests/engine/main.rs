@@ -25,6 +25,7 @@ mod places;
 mod ranges;
 mod script;
 mod seals;
+mod segments;
 mod space;
 mod support;
 mod torn;

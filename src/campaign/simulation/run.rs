@@ -352,7 +352,8 @@ pub(super) fn random_options(random: &mut Random) -> Options {
     Options {
         create_if_missing: true,
         memory_bytes: (64 << 10) + random.below(64 << 10) as usize,
-        wal_segment_bytes: (8 + random.below(6) as usize) * 4096,
+        wal_segment_bytes: [8, 10, 13, 48][random.below(4) as usize] * 4096,
+        wal_initial_bytes: 8 * 4096,
         table_bytes: (2 << 10) + random.below(10 << 10) as usize,
         level0_tables: 1 + random.below(3) as usize,
         max_open_tables: if random.coin() { 1_000 } else { 1 + random.below(6) as usize },

@@ -1,17 +1,15 @@
-//! What keeps memory writable: spare log segments, and flushes of full memtables.
+//! What keeps memory writable: flushes of full memtables.
 
 use std::time::Instant;
 
 use super::super::compaction::job::{Cuts, Surroundings, Target, write_tables};
 use super::super::db::Inner;
-use super::super::error::{Error, Result};
+use super::super::error::Result;
 use super::super::event::Event;
-use super::super::filename;
 use super::super::iter::{Retention, VisibleIter};
 use super::super::memtable::Memtable;
 use super::super::sync::{lock, read, write};
 use super::super::version::{TableRef, VersionEdit};
-use super::super::wal;
 use super::discard;
 use crate::planted::{Bug, is_planted};
 
@@ -24,7 +22,7 @@ impl Inner {
         if self.commit.wants_flush() {
             self.freeze_if_idle();
         }
-        Ok(self.flush()? || prepared)
+        Ok(self.flush()? || prepared || self.shorten_idle_log()?)
     }
 
     /// Makes what is in memory flushable, unless something is waiting for its flush already.
@@ -33,19 +31,6 @@ impl Inner {
         if memory.immutables.is_empty() {
             memory.freeze_unless_empty();
         }
-    }
-
-    /// Keeps one spare segment ready.
-    pub(super) fn prepare_segment(&self) -> Result<bool> {
-        let _preparing = lock(&self.background.preparing);
-        if self.background.is_over() || !self.commit.wants_spare() {
-            return Ok(false);
-        }
-        let id = lock(&self.set).next_file_id();
-        let storage = self.environment.storage.as_ref();
-        let spare = wal::create_segment(storage, id, self.options.wal_segment_bytes)?;
-        self.commit.add_spare(spare);
-        Ok(true)
     }
 
     /// Writes the oldest frozen memtable as a table; false if there is none.
@@ -108,22 +93,6 @@ impl Inner {
         self.counters.written_bytes[0].add(bytes);
         *lock(&self.last_flush) = Instant::now();
         self.emit(|| Event::Flushed { entries, bytes, elapsed: started.elapsed() });
-    }
-
-    /// Recycles or removes segments that hold nothing but what is in tables.
-    fn retire_segments(&self, first_needed: u64) -> Result<()> {
-        let storage = self.environment.storage.as_ref();
-        let _preparing = lock(&self.background.preparing);
-        while let Some(old) = self.commit.retire(first_needed) {
-            if self.commit.wants_spare() {
-                let id = lock(&self.set).next_file_id();
-                self.commit.add_spare(wal::recycle_segment(storage, old, id)?);
-            } else {
-                let name = filename::wal(old);
-                storage.remove(&name).map_err(|e| Error::io("remove", &name, e))?;
-            }
-        }
-        Ok(())
     }
 
     /// Flushes what is in memory now.

@@ -13,6 +13,7 @@ mod checkpoint;
 mod flush;
 mod ingest;
 mod merge;
+mod segments;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -248,9 +249,17 @@ impl Inner {
     pub(crate) fn run_flush_thread(&self) {
         while !self.background.is_stopping() && !self.background.is_over() {
             self.run(|| self.do_urgent());
-            let limit = self.lacks_something().then_some(RETRY_AFTER);
-            self.background.flush_waker.wait(limit);
+            self.background.flush_waker.wait(self.flush_pause());
         }
+    }
+
+    /// How long the flushing thread waits at most before it looks again.
+    fn flush_pause(&self) -> Option<Duration> {
+        let shorten = Duration::from_millis(segments::SHORTEN_AFTER_MS);
+        if self.lacks_something() {
+            return Some(RETRY_AFTER);
+        }
+        self.has_long_log().then_some(shorten)
     }
 
     /// The body of the merging thread.
@@ -470,7 +479,8 @@ impl Inner {
     /// Seals the log, flushes everything, gives the directory free, and answers all requests.
     fn close_now(&self) {
         let _merging = lock(&self.background.merging);
-        let outcome = self.commit.seal().and_then(|()| self.flush_everything());
+        let sealed = self.commit.seal().and_then(|()| self.flush_everything());
+        let outcome = sealed.and_then(|()| self.shorten_closed_log());
         if let Err(error) = &outcome {
             tracing::error!(%error, "memory could not be flushed; the log keeps what it holds");
         }
@@ -478,6 +488,14 @@ impl Inner {
         self.empty_trash();
         self.leave_directory(&outcome);
         self.signal.notify();
+    }
+
+    /// Leaves the next open a short log. On a full disk there is no room for that: no harm done.
+    fn shorten_closed_log(&self) -> Result<()> {
+        match self.shorten_log() {
+            Err(error) if error.is_no_space() => Ok(()),
+            outcome => outcome.map(|_| ()),
+        }
     }
 
     /// Gives the directory free once nobody here changes it any more.

@@ -132,10 +132,12 @@ impl Walk<'_> {
                  acknowledged",
                 segment.name
             )),
-            (Successor::None, Ending::Continues(id)) if !self.directory.segments.contains(&id) => {
-                return Err(segment.lacks_successor(id));
+            (Successor::None, Ending::Continues { id, blocks }) => {
+                if !self.directory.segments.contains(&id) {
+                    return Err(segment.lacks_successor(id));
+                }
+                segment.check_prepared(storage, id, blocks)?;
             }
-            (Successor::None, Ending::Continues(id)) => segment.check_prepared(storage, id)?,
             _ => {}
         }
         Ok(())

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use super::sizing::Sizing;
 use crate::engine::error::{Error, Result};
 use crate::engine::journal::GroupBuffer;
 use crate::engine::journal::format::group_bytes;
@@ -16,6 +17,9 @@ use super::Segment;
 
 /// Submitted bytes beyond which further writes wait for the group in flight.
 pub(super) const GROUP_SOFT_LIMIT_BYTES: usize = 4 << 20;
+/// Complete segments of the greatest length whose bytes are reason enough for a flush.
+const MANY_SEGMENTS: usize = 8;
+
 /// What may be added to the log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Capacity {
@@ -73,8 +77,12 @@ pub(super) struct Queue {
     pub(super) last_submitted: Seq,
     pub(super) room: Room,
     pub(super) active_id: u64,
-    pub(super) spares: VecDeque<Spare>,
+    pub(super) active_bytes: usize,
+    pub(super) spare: Option<Spare>,
     pub(super) complete: VecDeque<Segment>,
+    pub(super) complete_bytes: usize,
+    /// How long the next segment is to be.
+    pub(super) sizing: Sizing,
     pub(super) stopping: bool,
     /// What the log thread does; set to awake by whoever wakes it, so that it is woken once.
     pub(super) rest: Rest,
@@ -95,20 +103,21 @@ pub(super) struct Taken {
 }
 
 impl Queue {
-    /// Nothing pending in front of the fresh segment `active_id`.
-    pub(super) fn new(segment_bytes: usize, active_id: u64, last_seq: Seq) -> Self {
-        let mut room = Room::new(segment_bytes, 0);
-        room.rotate();
+    /// Nothing pending in front of the fresh segment `active_id`, which has so many bytes.
+    pub(super) fn new(active_id: u64, active_bytes: usize, last_seq: Seq, sizing: Sizing) -> Self {
         Queue {
             pending: GroupBuffer::new(),
             wanted: Wanted::Nothing,
             pending_first: last_seq + 1,
             spare_buffer: GroupBuffer::new(),
             last_submitted: last_seq,
-            room,
+            room: Room::fresh(active_bytes),
             active_id,
-            spares: VecDeque::new(),
+            active_bytes,
+            spare: None,
             complete: VecDeque::new(),
+            complete_bytes: 0,
+            sizing,
             stopping: false,
             rest: Rest::Awake,
             lazy_lately: false,
@@ -123,18 +132,38 @@ impl Queue {
         Capacity { pending_bytes: self.pending.len(), payload_limit: self.payload_limit() }
     }
 
-    /// The longest payload that the active segment or a spare is sure to hold beside what is
+    /// The longest payload that the active segment or the spare is sure to hold beside what is
     /// pending: that may be a group of its own by the time that more is submitted, and may have
-    /// taken the spare.
+    /// taken the spare. Either may be the larger one.
     fn payload_limit(&self) -> usize {
-        let mut room = self.room;
-        if !self.spares.is_empty() {
-            room.rotate();
+        let limit = |room: Room| match self.pending.len() {
+            0 => room.max_fitting(),
+            pending => room.beside(pending).max_fitting(),
+        };
+        let spare = self.spare.as_ref().map_or(0, |spare| limit(Room::fresh(spare.bytes)));
+        spare.max(limit(self.room))
+    }
+
+    /// Has the next spare hold a write of so many bytes beside what is pending.
+    pub(super) fn want(&mut self, payload_bytes: usize) {
+        let pending = if self.pending.is_empty() { 0 } else { group_bytes(self.pending.len()) };
+        let needed = Room::segment_for(payload_bytes) + pending;
+        // More may be pending by the time that it is there.
+        self.sizing.want(needed + needed.min(GROUP_SOFT_LIMIT_BYTES));
+    }
+
+    /// How long a segment should be prepared, if one should.
+    pub(super) fn wanted_spare(&self) -> Option<usize> {
+        match &self.spare {
+            None => Some(self.sizing.next(self.complete_bytes)),
+            Some(spare) => self.sizing.wanted().filter(|wanted| spare.bytes < *wanted),
         }
-        if !self.pending.is_empty() {
-            room.take(self.pending.len());
-        }
-        room.max_fitting()
+    }
+
+    /// Adds a prepared segment; returns the one whose place it takes.
+    pub(super) fn add_spare(&mut self, spare: Spare) -> Option<Spare> {
+        self.sizing.prepared(spare.bytes);
+        self.spare.replace(spare)
     }
 
     pub(super) fn pending_first_or_next(&self) -> Seq {
@@ -161,17 +190,33 @@ impl Queue {
 
     /// Takes a segment to change to. There is one, for what is pending was admitted.
     fn take_spare(&mut self) -> Result<Spare> {
-        let spare = self.spares.pop_front();
+        let spare = self.spare.take();
         debug_assert!(spare.is_some(), "a group was admitted that no segment holds");
         let spare = spare.ok_or(Error::NoSpace)?;
-        self.room.rotate();
+        self.room = Room::fresh(spare.bytes);
         Ok(spare)
     }
 
     /// Takes note of a change to segment `next`. Not before its header is durable: until then a
     /// recovery has to begin at the one before, and nobody may recycle that.
-    pub(super) fn rotated(&mut self, next: u64, last_seq: Seq) {
+    pub(super) fn rotated(&mut self, next: u64, next_bytes: usize, last_seq: Seq, now_ms: u64) {
         let id = std::mem::replace(&mut self.active_id, next);
-        self.complete.push_back(Segment { id, last_seq });
+        let bytes = std::mem::replace(&mut self.active_bytes, next_bytes);
+        self.complete.push_back(Segment { id, last_seq, bytes });
+        self.complete_bytes += bytes;
+        self.sizing.filled(bytes, now_ms);
+    }
+
+    /// Takes out a segment that is complete and older than `needed`.
+    pub(super) fn retire(&mut self, needed: u64) -> Option<Segment> {
+        let segment = self.complete.pop_front_if(|segment| segment.id < needed)?;
+        self.complete_bytes -= segment.bytes;
+        Some(segment)
+    }
+
+    /// Whether so much of the log waits for a flush that it should not wait for a full memtable: small
+    /// groups take up more log than memory, and recovery reads all of the log.
+    pub(super) fn is_long(&self) -> bool {
+        self.complete_bytes >= MANY_SEGMENTS * self.sizing.most()
     }
 }

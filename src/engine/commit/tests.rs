@@ -5,7 +5,6 @@ use std::sync::atomic::AtomicU64;
 use super::*;
 use crate::engine::iter::testing::Random;
 use crate::engine::journal::{Header, Purpose};
-use crate::engine::storage::Storage;
 use crate::engine::storage::sim::{FaultKind, SimStorage, Survival, Times};
 use crate::engine::wal::{create_segment, start_segment};
 
@@ -38,8 +37,9 @@ fn pipeline(storage: &SimStorage, durability: Durability, clock: Arc<Dial>) -> C
     };
     let segment = create_segment(storage, 1, SEGMENT_BYTES).unwrap();
     let journal = start_segment(segment, &header).unwrap();
-    let wal = Wal::new(journal, 1, Arc::new(|| 2));
-    Commit::new(wal, SEGMENT_BYTES, 0, durability, clock, Arc::default())
+    let wal = Wal::new(journal, 1, SEGMENT_BYTES, Arc::new(|| 2));
+    let sizing = Sizing::new(SEGMENT_BYTES, 4 * SEGMENT_BYTES, 0);
+    Commit::new(wal, sizing, 0, durability, clock, Arc::default())
 }
 
 /// Submits the write `seq` as a record of this length, for the caller to commit.
@@ -49,11 +49,16 @@ fn submit(commit: &Commit, seq: Seq, bytes: usize) {
     commit.submit(&mut staged, seq, seq, Urgency::Quiet);
 }
 
+/// The number of a segment that is taken out of the log.
+fn retire(commit: &Commit, needed: u64) -> Option<u64> {
+    commit.retire(needed).map(|segment| segment.id)
+}
+
 /// A pipeline whose segment is so full that the next write, number 2, changes to segment 2.
 fn before_a_change_of_segment() -> (SimStorage, Commit) {
     let storage = SimStorage::new(1);
     let commit = pipeline(&storage, Durability::Always, Arc::default());
-    commit.add_spare(create_segment(&storage, 2, SEGMENT_BYTES).unwrap());
+    assert!(commit.add_spare(create_segment(&storage, 2, SEGMENT_BYTES).unwrap()).is_none());
     submit(&commit, 1, 16 << 10);
     assert!(commit.commit_in_place());
     assert_eq!(commit.oldest_needed(1), 1, "it is the active one");
@@ -68,14 +73,17 @@ fn a_segment_is_needed_until_its_successor_has_a_header() {
     std::thread::scope(|scope| {
         let committing = scope.spawn(|| commit.commit_in_place());
         let held = storage.wait_for_syncs(1, PATIENCE);
-        let meanwhile = (commit.oldest_needed(1), commit.retire(2));
+        let meanwhile = (commit.oldest_needed(1), retire(&commit, 2));
         storage.hold_syncs(false);
         assert!(committing.join().unwrap());
         assert!(held, "the end of segment 1 is synced first");
         assert_eq!(meanwhile, (1, None), "a recovery that began at 2 would find no header there");
     });
     assert_eq!(commit.oldest_needed(0), 1, "write 1 is in no table");
-    assert_eq!((commit.oldest_needed(1), commit.retire(1), commit.retire(2)), (2, None, Some(1)));
+    assert_eq!(
+        (commit.oldest_needed(1), retire(&commit, 1), retire(&commit, 2)),
+        (2, None, Some(1))
+    );
 }
 
 #[test]
@@ -85,7 +93,7 @@ fn a_segment_whose_successor_failed_stays_needed() {
         storage.fail_call(storage.call_count() + call, FaultKind::Io, Times::Once);
         assert!(!commit.commit_in_place());
         assert!(commit.failure().is_some());
-        assert_eq!((commit.oldest_needed(1), commit.retire(2)), (1, None), "call {call}");
+        assert_eq!((commit.oldest_needed(1), retire(&commit, 2)), (1, None), "call {call}");
     }
 }
 
@@ -110,10 +118,15 @@ fn a_clock_that_steps_back_does_not_put_off_syncs_and_seals() {
 #[test]
 fn segments_never_grow_and_what_is_admitted_fits() {
     let storage = SimStorage::new(1);
-    let commit = pipeline(&storage, Durability::Always, Arc::default());
+    let clock = Arc::new(Dial::default());
+    let commit = pipeline(&storage, Durability::Always, Arc::clone(&clock));
+    let mut lengths = std::collections::BTreeMap::from([(1, SEGMENT_BYTES)]);
     let mut random = Random(9);
     let (mut id, mut admitted) = (1, 0);
-    for _ in 0..600 {
+    for step in 0..1_200 {
+        // Some while segments are filled fast, some while it takes minutes, and so on.
+        let ms = if step % 400 < 200 { 1 } else { 100_000 };
+        clock.0.fetch_add(ms, Ordering::Relaxed);
         let close = commit.capacity().payload_limit.saturating_sub(random.below(8) as usize);
         let any = 1 + random.below(20_000) as usize;
         let bytes = if random.below(2) == 0 { close } else { any };
@@ -125,14 +138,50 @@ fn segments_never_grow_and_what_is_admitted_fits() {
         if random.below(2) == 0 {
             commit.seal().unwrap();
         }
-        if random.below(3) == 0 && commit.wants_spare() {
+        // As if everything were flushed at once.
+        while retire(&commit, commit.oldest_needed(admitted)).is_some() {}
+        if random.below(9) == 0 {
+            commit.want_segment(random.below(100_000) as usize);
+        }
+        if let Some(bytes) = commit.wanted_spare().filter(|_| random.below(3) == 0) {
             id += 1;
-            commit.add_spare(create_segment(&storage, id, SEGMENT_BYTES).unwrap());
+            lengths.insert(id, bytes);
+            let _replaced = commit.add_spare(create_segment(&storage, id, bytes).unwrap());
         }
     }
     assert!(id > 20 && admitted > 100, "{id} segments, {admitted} writes");
-    for name in storage.list().unwrap() {
-        assert_eq!(storage.read_file(&name).unwrap().len(), SEGMENT_BYTES, "{name} has grown");
+    let distinct: std::collections::BTreeSet<_> = lengths.values().collect();
+    assert!(distinct.len() > 4, "{distinct:?}");
+    for (id, bytes) in &lengths {
+        let name = crate::engine::filename::wal(*id);
+        assert_eq!(storage.read_file(&name).unwrap().len(), *bytes, "{name} has grown");
+    }
+}
+
+/// The largest write fits the longest segment, and nothing waits for one that it would never get.
+#[test]
+fn a_write_that_waits_gets_a_segment_that_admits_it() {
+    let storage = SimStorage::new(1);
+    let most = Room::max_payload(4 * SEGMENT_BYTES);
+    for bytes in (1..=most).step_by(4_000).chain([most - 1, most]) {
+        for pending in [0, 1, 9_000] {
+            let commit = pipeline(
+                &storage.at(std::path::Path::new(&format!("{bytes}-{pending}"))),
+                Durability::Always,
+                Arc::default(),
+            );
+            if pending > 0 {
+                submit(&commit, 1, pending);
+            }
+            commit.want_segment(bytes);
+            if let Some(length) = commit.wanted_spare() {
+                let _replaced = commit.add_spare(
+                    create_segment(&storage, bytes as u64 * 9 + pending as u64, length).unwrap(),
+                );
+            }
+            assert!(commit.commit_in_place());
+            assert!(commit.capacity().admits(0, bytes), "{bytes} bytes behind {pending}");
+        }
     }
 }
 

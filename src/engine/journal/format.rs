@@ -127,8 +127,13 @@ impl Header {
 
     /// The bytes that the file has at least.
     pub(crate) fn file_bytes(&self) -> u64 {
-        u64::from(self.blocks) * BLOCK_BYTES as u64
+        bytes_of(self.blocks)
     }
+}
+
+/// The bytes of so many blocks.
+pub(crate) fn bytes_of(blocks: u32) -> u64 {
+    u64::from(blocks) * BLOCK_BYTES as u64
 }
 
 /// A file's length in whole blocks.

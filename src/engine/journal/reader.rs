@@ -12,7 +12,7 @@ use super::format::{
     BLOCK_BYTES, GROUP_HEADER_BYTES, GroupHeader, GroupKind, Header, HeaderBlock, VERSION,
     group_bytes, payload_crc,
 };
-use crate::engine::coding::get_u64;
+use crate::engine::coding::{get_u32, get_u64};
 use crate::engine::error::{Error, Result};
 use crate::engine::key::{MAX_NUMBER, Seq};
 use crate::planted::{Bug, is_planted};
@@ -40,8 +40,13 @@ pub(crate) enum Ending {
     Clean,
     /// A group had been begun and is not whole; it was not acknowledged.
     Torn,
-    /// The journal is complete and the one with this id goes on.
-    Continues(u64),
+    /// The journal is complete and another one goes on.
+    Continues {
+        /// Its id.
+        id: u64,
+        /// How many blocks its file has, if the end says so: those of earlier builds do not.
+        blocks: Option<u32>,
+    },
 }
 
 /// A journal's history.
@@ -173,7 +178,7 @@ impl<'a> Journal<'a> {
             GroupKind::End => {
                 let id = get_u64(payload, 0)
                     .ok_or_else(|| Error::corrupt(name, offset, "the end names no successor"))?;
-                self.ending = Ending::Continues(id);
+                self.ending = Ending::Continues { id, blocks: get_u32(payload, 8) };
             }
         }
         self.end += group_bytes(payload.len()) as u64;

@@ -27,10 +27,12 @@ impl GroupBuffer {
         GroupBuffer { bytes: vec![0; GROUP_HEADER_BYTES], count: 0 }
     }
 
-    /// The payload of an end group: no record, but the id of the journal that goes on.
-    pub(crate) fn end(successor: u64) -> Self {
+    /// The payload of an end group: no record, but the id of the journal that goes on, and how many
+    /// blocks its file has.
+    pub(crate) fn end(successor: u64, blocks: u32) -> Self {
         let mut buffer = Self::new();
         buffer.bytes.extend_from_slice(&successor.to_le_bytes());
+        buffer.bytes.extend_from_slice(&blocks.to_le_bytes());
         buffer
     }
 
@@ -153,8 +155,8 @@ impl JournalWriter {
         end <= u64::from(self.blocks) * BLOCK_BYTES as u64
     }
 
-    /// The header of a journal of the same size that goes on where this one ends.
-    pub(crate) fn successor(&self, id: u64, epoch: u64, first_seq: Seq) -> Header {
+    /// The header of a journal of so many blocks that goes on where this one ends.
+    pub(crate) fn successor(&self, id: u64, epoch: u64, first_seq: Seq, blocks: u32) -> Header {
         Header {
             purpose: super::Purpose::Wal,
             id,
@@ -164,7 +166,7 @@ impl JournalWriter {
             previous_id: self.id,
             previous_end: self.offset,
             previous_crc: self.previous_crc,
-            blocks: self.blocks,
+            blocks,
         }
     }
 }

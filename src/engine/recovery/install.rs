@@ -17,9 +17,9 @@ use crate::engine::compaction::job::{Cuts, Surroundings, Target, write_tables};
 use crate::engine::error::{Error, Result};
 use crate::engine::filename;
 use crate::engine::iter::{Retention, VisibleIter};
-use crate::engine::journal::format::blocks_in;
+use crate::engine::journal::format::{BLOCK_BYTES, blocks_in};
 use crate::engine::journal::{Header, Purpose};
-use crate::engine::options::{Environment, Options};
+use crate::engine::options::{Environment, MIN_SEGMENT_BYTES, Options};
 use crate::engine::storage::Storage;
 use crate::engine::table::Tables;
 use crate::engine::version::set::VersionSet;
@@ -86,7 +86,6 @@ fn start_log(
     ids: &mut Ids,
 ) -> Result<Wal> {
     let storage = environment.storage.as_ref();
-    let bytes = options.wal_segment_bytes;
     let end = found.log_end.as_ref();
     let unused = end.and_then(|end| end.unused.as_ref());
     let prepared = match (unused, end) {
@@ -95,14 +94,11 @@ fn start_log(
         (None, None) => None,
     };
     let prepared = match prepared {
-        Some(id) => wal::open_segment(storage, id, bytes)?,
+        Some(id) => Some(wal::open_segment(storage, id)?).filter(|spare| is_usable(spare, options)),
         None => None,
     };
-    let spare = match prepared {
-        Some(spare) => spare,
-        None => wal::create_segment(storage, ids.next_file_id(), bytes)?,
-    };
-    let id = spare.id;
+    let spare = first_segment(storage, options, prepared, ids)?;
+    let (id, bytes) = (spare.id, spare.bytes);
     let epoch = if is_planted(Bug::ReuseEpoch) { 0 } else { (environment.random)() };
     let header = match unused.filter(|header| header.id == id) {
         Some(header) => Header { epoch, blocks: blocks_in(bytes), ..header.clone() },
@@ -119,7 +115,37 @@ fn start_log(
         },
     };
     let journal = wal::start_segment(spare, &header)?;
-    Ok(Wal::new(journal, id, Arc::clone(&environment.random)))
+    Ok(Wal::new(journal, id, bytes, Arc::clone(&environment.random)))
+}
+
+/// The segment to begin in: the prepared one unless a load had let it grow, for there may be none now.
+/// On a full disk it is taken as it is.
+fn first_segment(
+    storage: &dyn Storage,
+    options: &Options,
+    prepared: Option<Spare>,
+    ids: &mut Ids,
+) -> Result<Spare> {
+    let create = |id| wal::create_segment(storage, id, options.initial_segment_bytes());
+    match prepared {
+        Some(spare) if is_short(&spare, options) => Ok(spare),
+        Some(spare) => match create(ids.next_file_id()) {
+            Err(error) if error.is_no_space() => Ok(spare),
+            outcome => outcome,
+        },
+        None => create(ids.next_file_id()),
+    }
+}
+
+/// Whether a segment that is there has a length that the log may have.
+fn is_usable(spare: &Spare, options: &Options) -> bool {
+    (MIN_SEGMENT_BYTES..=options.wal_segment_bytes).contains(&spare.bytes)
+        && spare.bytes.is_multiple_of(BLOCK_BYTES)
+}
+
+/// Whether it is about as long as one that is created now would be.
+fn is_short(spare: &Spare, options: &Options) -> bool {
+    spare.bytes <= 2 * options.initial_segment_bytes()
 }
 
 /// Writes replayed memtables as tables; their range deletes go to the snapshot.
@@ -186,8 +212,8 @@ fn reuse_segment(
 ) -> Result<Option<Spare>> {
     let mut spare = None;
     for id in directory.segments.iter().filter(|id| **id != active) {
-        let usable = wal::open_segment(storage, *id, options.wal_segment_bytes)?.is_some();
-        if spare.is_none() && usable {
+        let old = wal::open_segment(storage, *id)?;
+        if spare.is_none() && is_usable(&old, options) && is_short(&old, options) {
             spare = Some(wal::recycle_segment(storage, *id, set.next_file_id())?);
         } else if let Err(error) = storage.remove(&filename::wal(*id)) {
             tracing::warn!(segment = id, %error, "could not remove an old log segment");

@@ -2,7 +2,7 @@
 
 use crate::engine::error::{Error, Result};
 use crate::engine::filename;
-use crate::engine::journal::format::{BLOCK_BYTES, HeaderBlock};
+use crate::engine::journal::format::{BLOCK_BYTES, HeaderBlock, bytes_of};
 use crate::engine::journal::{self, Header, Journal, Purpose};
 use crate::engine::key::Seq;
 use crate::engine::storage::Storage;
@@ -101,17 +101,24 @@ impl Segment {
         Err(Error::corrupt(&self.name, 0, what))
     }
 
-    /// Whether segment `id`, in which no header stands, can be what this one goes on in: prepared by the
-    /// same run in the same size. What is shorter may have lost its header to a cut.
+    /// Whether segment `id`, in which no header stands, can be what this one goes on in: prepared with
+    /// as many blocks as the end says, or as many as this one has if it does not. What is shorter may
+    /// have lost its header to a cut.
     ///
     /// # Errors
     /// `Corrupt`, `Io`.
-    pub(crate) fn check_prepared(&self, storage: &dyn Storage, id: u64) -> Result<()> {
+    pub(crate) fn check_prepared(
+        &self,
+        storage: &dyn Storage,
+        id: u64,
+        blocks: Option<u32>,
+    ) -> Result<()> {
         let name = filename::wal(id);
         let length = storage.open(&name).and_then(|file| file.len());
         let length = length.map_err(|e| Error::io("open", &name, e))?;
-        if length < self.header.file_bytes() {
-            let what = format!("the file had {} bytes and was cut", self.header.file_bytes());
+        let whole = blocks.map_or(self.header.file_bytes(), bytes_of);
+        if length < whole {
+            let what = format!("the file had {whole} bytes and was cut");
             return Err(Error::corrupt(&name, length, what));
         }
         Ok(())

@@ -214,10 +214,10 @@ impl Found {
         match journal.ending {
             Ending::Clean => {}
             // The file that it goes on in had been prepared before this one named it.
-            Ending::Continues(id) if directory.segments.contains(&id) => {
-                segment.check_prepared(storage, id)?;
+            Ending::Continues { id, blocks } if directory.segments.contains(&id) => {
+                segment.check_prepared(storage, id, blocks)?;
             }
-            Ending::Continues(id) => return Err(segment.lacks_successor(id)),
+            Ending::Continues { id, .. } => return Err(segment.lacks_successor(id)),
             Ending::Torn => {
                 let copy = format!("{}.torn-{}", segment.name, journal.end);
                 self.torn_bytes = torn_bytes(bytes, journal.end);

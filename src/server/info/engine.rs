@@ -37,6 +37,7 @@ fn write_log(text: &mut String, facts: &Facts<'_, '_>) -> Written {
     writeln!(text, "last_seq:{}", engine.last_seq)?;
     writeln!(text, "durable_seq:{}", engine.durable_seq)?;
     writeln!(text, "wal_segments:{}", engine.wal_segments)?;
+    writeln!(text, "wal_disk_bytes:{}", engine.wal_disk_bytes)?;
     writeln!(text, "wal_groups:{}", engine.wal_groups)?;
     writeln!(text, "wal_bytes:{}", engine.wal_bytes)?;
     writeln!(text, "wal_written_bytes:{}", engine.wal_written_bytes)
