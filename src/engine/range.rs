@@ -1,6 +1,8 @@
 //! Ranges of keys, as callers name them: `b"a".."b"`, `..`, a prefix.
 
-use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
+use std::ops::{
+    Bound, Range, RangeBounds, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive,
+};
 
 /// A stretch of keys in byte order: from `start`, included, to `end`, excluded.
 ///
@@ -40,6 +42,43 @@ impl KeyRange {
         self.end.as_ref().is_some_and(|end| *end <= self.start)
     }
 
+    /// The keys within any two bounds.
+    ///
+    /// ```
+    /// use std::ops::Bound;
+    /// use chronos::engine::KeyRange;
+    ///
+    /// let behind_a = KeyRange::within((Bound::Excluded("a"), Bound::Included("c")));
+    /// assert!(!behind_a.contains(b"a") && behind_a.contains(b"a0") && behind_a.contains(b"c"));
+    /// ```
+    pub fn within<K: AsRef<[u8]>>(bounds: impl RangeBounds<K>) -> Self {
+        let start = match bounds.start_bound() {
+            Bound::Included(key) => key.as_ref().to_vec(),
+            Bound::Excluded(key) => behind(key.as_ref()),
+            Bound::Unbounded => Vec::new(),
+        };
+        let end = match bounds.end_bound() {
+            Bound::Included(key) => Some(behind(key.as_ref())),
+            Bound::Excluded(key) => Some(key.as_ref().to_vec()),
+            Bound::Unbounded => None,
+        };
+        KeyRange { start, end }
+    }
+
+    /// Leaves out the keys before `key`.
+    pub(crate) fn start_at(&mut self, key: Vec<u8>) {
+        if key > self.start {
+            self.start = key;
+        }
+    }
+
+    /// Leaves out `key` and those behind it.
+    pub(crate) fn end_before(&mut self, key: Vec<u8>) {
+        if self.end.as_ref().is_none_or(|end| key < *end) {
+            self.end = Some(key);
+        }
+    }
+
     /// The exclusive end, if there is one.
     pub(crate) fn end(&self) -> Option<&[u8]> {
         self.end.as_deref()
@@ -60,7 +99,7 @@ fn behind_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The first key behind `key`.
-fn behind(key: &[u8]) -> Vec<u8> {
+pub(crate) fn behind(key: &[u8]) -> Vec<u8> {
     [key, &[0]].concat()
 }
 
@@ -70,36 +109,25 @@ impl From<RangeFull> for KeyRange {
     }
 }
 
-impl<K: AsRef<[u8]>> From<Range<K>> for KeyRange {
-    fn from(range: Range<K>) -> Self {
-        KeyRange { start: range.start.as_ref().to_vec(), end: Some(range.end.as_ref().to_vec()) }
-    }
+/// Two bounds of any kind, as [`KeyRange::within`] takes them.
+macro_rules! from_bounds {
+    ($($range:ty),+) => {$(
+        impl<K: AsRef<[u8]>> From<$range> for KeyRange {
+            fn from(range: $range) -> Self {
+                Self::within(range)
+            }
+        }
+    )+};
 }
 
-impl<K: AsRef<[u8]>> From<RangeInclusive<K>> for KeyRange {
-    fn from(range: RangeInclusive<K>) -> Self {
-        let end = Some(behind(range.end().as_ref()));
-        KeyRange { start: range.start().as_ref().to_vec(), end }
-    }
-}
-
-impl<K: AsRef<[u8]>> From<RangeFrom<K>> for KeyRange {
-    fn from(range: RangeFrom<K>) -> Self {
-        KeyRange { start: range.start.as_ref().to_vec(), end: None }
-    }
-}
-
-impl<K: AsRef<[u8]>> From<RangeTo<K>> for KeyRange {
-    fn from(range: RangeTo<K>) -> Self {
-        KeyRange { start: Vec::new(), end: Some(range.end.as_ref().to_vec()) }
-    }
-}
-
-impl<K: AsRef<[u8]>> From<RangeToInclusive<K>> for KeyRange {
-    fn from(range: RangeToInclusive<K>) -> Self {
-        KeyRange { start: Vec::new(), end: Some(behind(range.end.as_ref())) }
-    }
-}
+from_bounds!(
+    Range<K>,
+    RangeInclusive<K>,
+    RangeFrom<K>,
+    RangeTo<K>,
+    RangeToInclusive<K>,
+    (Bound<K>, Bound<K>)
+);
 
 #[cfg(test)]
 mod tests {
@@ -124,6 +152,15 @@ mod tests {
         assert_eq!(contains((..="b").into()), [true, true, false, false]);
         assert_eq!(contains((..).into()), [true; 4]);
         assert_eq!(contains(("d".."b").into()), [false; 4]);
+        let excluded = (Bound::Excluded("b"), Bound::Excluded("d"));
+        assert_eq!(contains(excluded.into()), [false, false, true, false]);
+        assert_eq!(
+            contains((Bound::Excluded("b"), Bound::Unbounded).into()),
+            [false, false, true, true]
+        );
+        assert_eq!(contains(KeyRange::within::<&str>(..)), [true; 4]);
+        let owned = KeyRange::within::<Vec<u8>>((Bound::Unbounded, Bound::Included(b"a".to_vec())));
+        assert_eq!(contains(owned), [true, false, false, false]);
         assert!(KeyRange::from("d".."b").is_empty() && KeyRange::from("b".."b").is_empty());
         assert!(KeyRange::from(.."").is_empty() && !KeyRange::all().is_empty());
         assert!(!KeyRange::from("b"..="b").is_empty());

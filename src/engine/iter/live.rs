@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::{Direction, EntryIter};
 use crate::engine::error::{Error, Result};
-use crate::engine::key::{Kind, Seq, live};
+use crate::engine::key::{EXPIRY_BYTES, Kind, Seq, live};
 use crate::engine::options::Clock;
 use crate::engine::ranges::RangeDeletes;
 
@@ -76,6 +76,8 @@ pub(crate) struct LiveIter<I> {
     /// Backward: the version that decides.
     version: Option<(Seq, Kind)>,
     value: Vec<u8>,
+    /// Whether values are to be told of; without, none is copied.
+    with_values: bool,
     /// Backward: where the inner iterator stands.
     ahead: Ahead,
     /// What ended the walk.
@@ -94,9 +96,16 @@ impl<I: EntryIter> LiveIter<I> {
             is_repeated: false,
             version: None,
             value: Vec::new(),
+            with_values: true,
             ahead: Ahead::Unknown,
             failure: None,
         }
+    }
+
+    /// The same for who wants keys only.
+    pub(crate) fn without_values(mut self) -> Self {
+        self.with_values = false;
+        self
     }
 
     /// Moves to the next key that is there; false at the end.
@@ -192,7 +201,9 @@ impl<I: EntryIter> LiveIter<I> {
             if entry.seq <= self.reader.snapshot {
                 self.version = Some((entry.seq, entry.kind));
                 self.value.clear();
-                self.value.extend_from_slice(entry.value);
+                // Without values, only what says when one expires.
+                let kept = if self.with_values { usize::MAX } else { EXPIRY_BYTES };
+                self.value.extend_from_slice(&entry.value[..entry.value.len().min(kept)]);
             }
             steps += 1;
             self.step_back(Ahead::Version)?;

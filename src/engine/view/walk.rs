@@ -33,6 +33,8 @@ pub(crate) struct LiveEntries {
     /// Where it looks for what is to come, as of the last search.
     range: KeyRange,
     direction: Direction,
+    /// Whether values are shown.
+    with_values: bool,
     live: LiveIter<MergeIter>,
     /// Dead versions that it was stopped by, not told yet.
     dead: u64,
@@ -48,7 +50,15 @@ impl LiveEntries {
         direction: Direction,
     ) -> Self {
         let live = open(&view, inputs, &clock, &range, direction);
-        LiveEntries { view, clock, inputs, range, direction, live, dead: 0 }
+        let with_values = true;
+        LiveEntries { view, clock, inputs, range, direction, with_values, live, dead: 0 }
+    }
+
+    /// The same for who wants keys only; before the first step.
+    pub(crate) fn without_values(mut self) -> Self {
+        self.with_values = false;
+        self.live = self.live.without_values();
+        self
     }
 
     /// Moves to the next key that is there; false at the end.
@@ -105,7 +115,8 @@ impl LiveEntries {
     }
 
     fn open(&self, range: &KeyRange, direction: Direction) -> LiveIter<MergeIter> {
-        open(&self.view, self.inputs, &self.clock, range, direction)
+        let live = open(&self.view, self.inputs, &self.clock, range, direction);
+        if self.with_values { live } else { live.without_values() }
     }
 
     /// The current key; only after `advance` returned true.
