@@ -57,6 +57,7 @@ const UPPER_FLOORS: &[&str] = &[
     "engine::backup",
     "engine::batch",
     "engine::check",
+    "engine::conditional",
     "engine::db",
     "engine::ingest",
     "engine::memory",

@@ -1,8 +1,10 @@
 //! Batches: writes that take effect together or not at all.
 //!
 //! A batch is kept as the log will hold it, so that handing it over is a copy. What does not fit the
-//! limits is remembered and refused as a whole when the batch is written.
+//! limits is remembered and refused as a whole when the batch is written. Conditions stand beside the
+//! writes: they are decided on when it is written, and leave no trace.
 
+use super::conditional::{Condition, Expected};
 use super::error::{Error, Result};
 use super::key::{EXPIRY_BYTES, Kind, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use super::range::KeyRange;
@@ -25,6 +27,7 @@ use super::wal::{decode_writes, encode_write};
 pub struct Batch {
     records: Vec<u8>,
     count: u32,
+    conditions: Vec<Condition>,
     error: Option<Error>,
 }
 
@@ -67,6 +70,18 @@ impl Batch {
         self.push(Kind::DeleteRange, &range.start, end)
     }
 
+    /// Has the batch written only if what is at `key` then is what is expected: see
+    /// [`super::Engine::write_if`]. All conditions of a batch are about what was there before it.
+    pub fn require(&mut self, key: &[u8], expected: Expected) -> &mut Self {
+        match check("a key", key.len(), 1, MAX_KEY_BYTES) {
+            Ok(()) => self.conditions.push(Condition { key: key.to_vec(), expected }),
+            Err(error) => {
+                self.error.get_or_insert(error);
+            }
+        }
+        self
+    }
+
     /// How many writes it holds.
     pub fn len(&self) -> usize {
         self.count as usize
@@ -86,6 +101,7 @@ impl Batch {
     pub fn clear(&mut self) {
         self.records.clear();
         self.count = 0;
+        self.conditions.clear();
         self.error = None;
     }
 
@@ -108,6 +124,20 @@ impl Batch {
     /// The first thing in it that no write may hold.
     pub(crate) fn check(&self) -> Result<()> {
         self.error.clone().map_or(Ok(()), Err)
+    }
+
+    /// The same for who takes no batch with conditions, and so must not ignore them.
+    pub(crate) fn check_unconditional(&self) -> Result<()> {
+        self.check()?;
+        if self.conditions.is_empty() {
+            return Ok(());
+        }
+        Err(Error::InvalidOption("a batch with conditions is written by write_if".to_owned()))
+    }
+
+    /// Under which conditions it is written.
+    pub(crate) fn conditions(&self) -> &[Condition] {
+        &self.conditions
     }
 
     /// The writes, in order.
@@ -176,6 +206,7 @@ mod tests {
         assert!(spoilt(&|batch| _ = batch.put(&long, b"")));
         assert!(spoilt(&|batch| _ = batch.put(b"k", &large)));
         assert!(spoilt(&|batch| _ = batch.delete(b"")));
+        assert!(spoilt(&|batch| _ = batch.require(b"", Expected::Absent)));
         assert!(spoilt(&|batch| _ = batch.put_expiring(b"k", &large, 1)));
         assert!(spoilt(&|batch| _ = batch.delete_range(long.as_slice()..)));
         assert!(!spoilt(&|batch| _ = batch.put_expiring(b"k", &large[1..], 1)));

@@ -159,9 +159,14 @@ impl<'e> Session<'e> {
 
     /// The same for a batch.
     pub fn admit_batch(&mut self, batch: &Batch) -> Admission {
-        if let Err(error) = batch.check() {
-            return Admission::Refused(error);
+        match batch.check_unconditional() {
+            Ok(()) => self.admit_writes(batch),
+            Err(error) => Admission::Refused(error),
         }
+    }
+
+    /// The same for the writes of a batch whose conditions are somebody else's business.
+    pub(crate) fn admit_writes(&mut self, batch: &Batch) -> Admission {
         self.admit_records(batch.len(), batch.size_bytes(), batch.size_bytes())
     }
 
@@ -254,6 +259,11 @@ impl<'e> Session<'e> {
 
     /// Applies all writes of a batch; returns the number of the last.
     pub fn write(&mut self, batch: &Batch) -> Seq {
+        debug_assert!(batch.conditions().is_empty(), "it was not admitted");
+        self.write_admitted(batch)
+    }
+
+    pub(crate) fn write_admitted(&mut self, batch: &Batch) -> Seq {
         let (seq, froze) = self.memory.apply_batch(batch);
         self.froze |= froze;
         seq

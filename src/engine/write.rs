@@ -1,18 +1,13 @@
 //! Writes that wait: admission, then the memtable and the log, then as much durability as asked.
-//!
-//! A conditional write looks and writes in one session, so nothing can come between. Where the look
-//! would have to wait for the disk it is done outside, and counts only if by then neither memory nor
-//! the tables say anything else.
+//! Those with conditions are in `conditional`.
 
 use super::batch::{Batch, expiring};
 use super::db::Engine;
 use super::error::Result;
 use super::key::{Kind, Seq};
 use super::range::KeyRange;
-use super::read::{Record, TableRead};
-use super::session::{Admission, Lookup, Session};
+use super::session::{Admission, Session};
 use super::stalls::Stall;
-use crate::planted::{Bug, is_planted};
 
 /// When a call that writes returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,6 +25,7 @@ pub enum WriteDurability {
 
 /// How a write is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct WriteOptions {
     /// When the call returns.
     pub durability: WriteDurability,
@@ -37,33 +33,9 @@ pub struct WriteOptions {
 
 impl WriteOptions {
     /// With this durability.
-    pub fn durability(durability: WriteDurability) -> Self {
+    pub const fn durability(durability: WriteDurability) -> Self {
         WriteOptions { durability }
     }
-}
-
-/// What a conditional write expects to find.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expected {
-    /// No value.
-    Absent,
-    /// The value of this version, as [`Record::version`] told it.
-    Version(Seq),
-}
-
-/// What became of a conditional write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Conditional {
-    /// It was done.
-    Written {
-        /// The new version.
-        version: Seq,
-    },
-    /// It was not: something else is there.
-    Conflict {
-        /// What is there now.
-        current: Option<Record<'static>>,
-    },
 }
 
 impl Engine {
@@ -89,8 +61,21 @@ impl Engine {
     /// # Errors
     /// As [`Engine::put`].
     pub fn put_expiring(&self, key: &[u8], value: &[u8], expires_ms: u64) -> Result<()> {
-        let stored = expiring(value, expires_ms);
-        self.write_one(Kind::Expiring, key, &stored, WriteOptions::default())
+        self.put_expiring_with(key, value, expires_ms, WriteOptions::default())
+    }
+
+    /// [`Engine::put_expiring`], as durably as asked.
+    ///
+    /// # Errors
+    /// As [`Engine::put`].
+    pub fn put_expiring_with(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        expires_ms: u64,
+        options: WriteOptions,
+    ) -> Result<()> {
+        self.write_one(Kind::Expiring, key, &expiring(value, expires_ms), options)
     }
 
     /// Deletes `key`, whether or not it is there; durable when it returns.
@@ -98,7 +83,15 @@ impl Engine {
     /// # Errors
     /// As [`Engine::put`].
     pub fn delete(&self, key: &[u8]) -> Result<()> {
-        self.write_one(Kind::Delete, key, b"", WriteOptions::default())
+        self.delete_with(key, WriteOptions::default())
+    }
+
+    /// Deletes `key`, whether or not it is there, as durably as asked.
+    ///
+    /// # Errors
+    /// As [`Engine::put`].
+    pub fn delete_with(&self, key: &[u8], options: WriteOptions) -> Result<()> {
+        self.write_one(Kind::Delete, key, b"", options)
     }
 
     /// Deletes all keys in `range`, at the price of one write, however many there are; durable when
@@ -115,10 +108,11 @@ impl Engine {
     /// Does all writes of a batch, or none: for every reader at one moment, and after a crash.
     ///
     /// # Errors
-    /// As [`Engine::put`]; `Size` also for a batch that does not fit a log segment.
+    /// As [`Engine::put`]; `Size` also for a batch that does not fit a log segment; `InvalidOption` for
+    /// one with conditions, which [`Engine::write_if`] takes.
     pub fn write(&self, batch: &Batch, options: WriteOptions) -> Result<()> {
         if batch.is_empty() {
-            return batch.check();
+            return batch.check_unconditional();
         }
         let admit = |session: &mut Session<'_>| session.admit_batch(batch);
         self.write_admitted(admit, |session| session.write(batch), options)
@@ -164,7 +158,10 @@ impl Engine {
     }
 
     /// The same while nothing is being ingested: what is there then stays until the session writes.
-    fn settled(&self, admit: impl Fn(&mut Session<'_>) -> Admission) -> Result<Session<'_>> {
+    pub(super) fn settled(
+        &self,
+        admit: impl Fn(&mut Session<'_>) -> Admission,
+    ) -> Result<Session<'_>> {
         loop {
             let epoch = self.inner.signal.epoch();
             let session = self.admitted(&admit)?;
@@ -176,7 +173,12 @@ impl Engine {
         }
     }
 
-    fn finish_write(&self, session: Session<'_>, seq: Seq, options: WriteOptions) -> Result<()> {
+    pub(super) fn finish_write(
+        &self,
+        session: Session<'_>,
+        seq: Seq,
+        options: WriteOptions,
+    ) -> Result<()> {
         match options.durability {
             WriteDurability::Synced => {
                 session.submit();
@@ -202,90 +204,4 @@ impl Engine {
             self.inner.signal.wait_past(epoch, stall.retry_after);
         }
     }
-
-    /// Stores `value` at `key` if what is there is what is expected; durable when it returns.
-    ///
-    /// ```
-    /// # use chronos::engine::{Conditional, Engine, Environment, Expected, Options};
-    /// # let directory = tempfile::tempdir().unwrap();
-    /// # let (engine, _) = Engine::open(Environment::disk(directory.path())?, Options::default())?;
-    /// engine.put_if(b"counter", b"0", Expected::Absent)?;
-    /// loop {
-    ///     let record = engine.get_record(b"counter")?.unwrap();
-    ///     let next = (record.value[0] + 1).to_string();
-    ///     let expected = Expected::Version(record.version);
-    ///     match engine.put_if(b"counter", next.as_bytes(), expected)? {
-    ///         Conditional::Written { .. } => break,
-    ///         Conditional::Conflict { .. } => {} // somebody else was faster
-    ///     }
-    /// }
-    /// # engine.close()?;
-    /// # Ok::<(), chronos::engine::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Engine::put`] and [`Engine::get`].
-    pub fn put_if(&self, key: &[u8], value: &[u8], expected: Expected) -> Result<Conditional> {
-        let mut read = None;
-        loop {
-            let mut session = self.settled(|session| session.admit(key.len(), value.len()))?;
-            match look(&session, key, read.take())? {
-                Look::Blocked(blocked) => {
-                    drop(session);
-                    let answer = blocked.run()?;
-                    read = Some((blocked, answer));
-                }
-                Look::Done { current, seq }
-                    if !expected.fits(current.as_ref()) && !is_planted(Bug::IgnoreExpectation) =>
-                {
-                    drop(session);
-                    self.inner.commit.wait_to_show(seq, self.inner.is_manual())?;
-                    return Ok(Conditional::Conflict { current });
-                }
-                Look::Done { .. } => {
-                    let version = session.put(key, value);
-                    session.submit();
-                    self.inner.wait_durable(version)?;
-                    return Ok(Conditional::Written { version });
-                }
-            }
-        }
-    }
-}
-
-impl Expected {
-    fn fits(self, current: Option<&Record<'_>>) -> bool {
-        match self {
-            Expected::Absent => current.is_none(),
-            Expected::Version(version) => current.is_some_and(|record| record.version == version),
-        }
-    }
-}
-
-/// What a conditional write finds.
-enum Look {
-    /// What is there, and the number that must be durable before it may be told.
-    Done { current: Option<Record<'static>>, seq: Seq },
-    /// Nothing yet: this has to be read, outside of the session.
-    Blocked(TableRead),
-}
-
-/// Looks at `key`; `read` is what was read outside of the session.
-fn look(
-    session: &Session<'_>,
-    key: &[u8],
-    read: Option<(TableRead, Option<Record<'static>>)>,
-) -> Result<Look> {
-    if let Some((read, current)) = read
-        && session.confirms(&read, key)
-    {
-        return Ok(Look::Done { current, seq: 0 });
-    }
-    Ok(match session.lookup(key)? {
-        Lookup::Found(record) => {
-            Look::Done { current: Some(record.to_owned()), seq: record.version }
-        }
-        Lookup::Missing { seq } => Look::Done { current: None, seq },
-        Lookup::Deferred(read) => Look::Blocked(read),
-    })
 }

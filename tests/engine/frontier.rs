@@ -135,7 +135,7 @@ fn behind_the_sync<T: Send + 'static>(
 fn write_grouped(engine: &Engine, fill: impl FnOnce(&mut Batch)) {
     let mut batch = Batch::new();
     fill(&mut batch);
-    let options = WriteOptions { durability: WriteDurability::Grouped };
+    let options = WriteOptions::durability(WriteDurability::Grouped);
     engine.write(&batch, options).unwrap();
 }
 

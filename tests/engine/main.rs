@@ -29,4 +29,5 @@ mod segments;
 mod space;
 mod support;
 mod torn;
+mod transactions;
 mod walks;

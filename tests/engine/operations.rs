@@ -14,8 +14,8 @@ use chronos::engine::storage::Storage;
 use chronos::engine::storage::disk::DiskStorage;
 use chronos::engine::storage::sim::{SimStorage, Survival};
 use chronos::engine::{
-    Batch, Clock, Conditional, Engine, Environment, Expected, KeyRange, Options, Result, Scan,
-    Scheduling, Snapshot, WriteDurability, WriteOptions,
+    Batch, Clock, Conditional, Decision, Engine, Environment, Expected, KeyRange, Options, Result,
+    Scan, Scheduling, Snapshot, WriteDurability, WriteOptions,
 };
 
 use crate::support::{Random, Standing, key, tiny, world};
@@ -164,7 +164,8 @@ impl Run {
             320..420 => self.delete(),
             420..440 => self.delete_range(),
             440..520 => self.write_batch(),
-            520..570 => self.put_if(),
+            520..550 => self.put_if(),
+            550..570 => self.transact(),
             570..680 => self.look(),
             680..760 => self.scan(),
             760..800 => self.hold(),
@@ -186,24 +187,27 @@ impl Run {
         self.serial += 1;
     }
 
+    fn durability(&mut self) -> WriteOptions {
+        let all = [WriteDurability::Synced, WriteDurability::Grouped, WriteDurability::Unsynced];
+        WriteOptions::durability(all[self.random.below(3) as usize])
+    }
+
     fn put(&mut self) {
-        let (key, value) = (self.key(), self.value());
-        let durability =
-            [WriteDurability::Synced, WriteDurability::Grouped, WriteDurability::Unsynced]
-                [self.random.below(3) as usize];
-        self.engine().put_with(&key, &value, WriteOptions::durability(durability)).unwrap();
+        let (key, value, durability) = (self.key(), self.value(), self.durability());
+        self.engine().put_with(&key, &value, durability).unwrap();
         self.model.insert(key, (value, None));
     }
 
     fn put_expiring(&mut self) {
         let (key, value, expiry) = (self.key(), self.value(), self.expiry());
-        self.engine().put_expiring(&key, &value, expiry).unwrap();
+        let durability = self.durability();
+        self.engine().put_expiring_with(&key, &value, expiry, durability).unwrap();
         self.model.insert(key, (value, Some(expiry)));
     }
 
     fn delete(&mut self) {
-        let key = self.key();
-        self.engine().delete(&key).unwrap();
+        let (key, durability) = (self.key(), self.durability());
+        self.engine().delete_with(&key, durability).unwrap();
         self.model.remove(&key);
     }
 
@@ -270,6 +274,45 @@ impl Run {
         }
     }
 
+    /// A batch with conditions, which hold or do not.
+    fn transact(&mut self) {
+        let mut batch = Batch::new();
+        let (mut after, mut fits) = (self.model.clone(), true);
+        for _ in 0..self.random.below(4) {
+            let key = self.key();
+            let found = self.engine().get_record(&key).unwrap();
+            let (expected, holds) = match self.random.below(8) {
+                0 => (Expected::Absent, found.is_none()),
+                1 => (Expected::Present, found.is_some()),
+                2 => (Expected::Version(u64::MAX), false),
+                _ => (Expected::of(found.as_ref()), true),
+            };
+            fits &= holds;
+            batch.require(&key, expected);
+        }
+        for _ in 0..self.random.below(5) {
+            let (key, value) = (self.key(), self.value());
+            if self.random.one_in(3) {
+                batch.delete(&key);
+                after.remove(&key);
+            } else {
+                batch.put(&key, &value);
+                after.insert(key, (value, None));
+            }
+        }
+        let durability = self.durability();
+        match self.engine().write_if(&batch, durability).unwrap() {
+            Decision::Written { .. } => {
+                assert!(fits, "{}: {batch:?}", self.what);
+                self.model = after;
+            }
+            Decision::Conflict { key, current } => {
+                assert!(!fits, "{}: {batch:?}", self.what);
+                assert_eq!(current, self.engine().get_record(&key).unwrap(), "{}", self.what);
+            }
+        }
+    }
+
     /// Reads some keys, one by one and together.
     fn look(&mut self) {
         let keys: Vec<Vec<u8>> = (0..=self.random.below(6)).map(|_| self.key()).collect();
@@ -292,6 +335,44 @@ impl Run {
         let range = self.range();
         let scan = || self.engine().scan(range.clone());
         check_scans(scan, &self.model, &range, self.now_ms(), &self.what);
+        let wandering = scan();
+        self.wander(wandering, &range);
+    }
+
+    /// Steps and leaps to and fro in one scan.
+    fn wander(&mut self, scan: Scan, range: &KeyRange) {
+        let mut expected = live(&self.model, self.now_ms());
+        expected.retain(|(key, _)| range.contains(key));
+        let is_reversed = self.random.one_in(2);
+        let mut scan = if is_reversed { scan.reversed() } else { scan };
+        if is_reversed {
+            expected.reverse();
+        }
+        // Where it stands: 0 is before the first.
+        let (mut at, behind) = (0, expected.len() + 1);
+        for _ in 0..self.random.below(30) {
+            let found = match self.random.below(8) {
+                0 => {
+                    let target = self.key();
+                    let is_before = |(key, _): &(Vec<u8>, Vec<u8>)| {
+                        if is_reversed { *key > target } else { *key < target }
+                    };
+                    at = 1 + expected.partition_point(is_before);
+                    scan.seek(&target)
+                }
+                1..5 => {
+                    at = (at + 1).min(behind);
+                    scan.advance()
+                }
+                _ => {
+                    at = at.saturating_sub(1);
+                    scan.retreat()
+                }
+            };
+            let entry = at.checked_sub(1).and_then(|at| expected.get(at));
+            let found = found.unwrap().then(|| (scan.key().to_vec(), scan.value().to_vec()));
+            assert_eq!(found.as_ref(), entry, "{}: {range:?}, {is_reversed}", self.what);
+        }
     }
 
     fn hold(&mut self) {
@@ -429,11 +510,15 @@ fn check_scans(scan: impl Fn() -> Scan, model: &Model, range: &KeyRange, now_ms:
     expected.retain(|(key, _)| range.contains(key));
     let forward: Vec<_> = scan().collect::<Result<_>>().unwrap();
     assert_eq!(forward, expected, "{what}: {range:?}");
+    let keys: Vec<_> = scan().keys().collect::<Result<_>>().unwrap();
+    assert!(keys.iter().eq(expected.iter().map(|(key, _)| key)), "{what}: {range:?}, keys");
     let few: Vec<_> = scan().take(3).collect::<Result<_>>().unwrap();
     assert_eq!(few, expected[..expected.len().min(3)], "{what}: {range:?}");
     expected.reverse();
     let backward: Vec<_> = scan().reversed().collect::<Result<_>>().unwrap();
     assert_eq!(backward, expected, "{what}: {range:?} reversed");
+    let keys: Vec<_> = scan().reversed().keys().collect::<Result<_>>().unwrap();
+    assert!(keys.iter().eq(expected.iter().map(|(key, _)| key)), "{what}: {range:?}, keys back");
 }
 
 #[test]

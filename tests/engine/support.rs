@@ -17,7 +17,7 @@ pub(crate) use chronos::engine::storage::sim::Random;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Of a write that nobody waits for.
-pub(crate) const UNSYNCED: WriteOptions = WriteOptions { durability: WriteDurability::Unsynced };
+pub(crate) const UNSYNCED: WriteOptions = WriteOptions::durability(WriteDurability::Unsynced);
 
 /// Sizes so small that a short run flushes, changes segments and merges.
 pub(crate) fn tiny(scheduling: Scheduling) -> Options {

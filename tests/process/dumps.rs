@@ -109,7 +109,7 @@ fn write_database(dir: &Path, seed: u64) -> Model {
     };
     let (engine, _) = Engine::open(Environment::disk(dir).unwrap(), options).unwrap();
     let (mut random, mut keys, mut model) = (Random(seed), Vec::new(), Model::new());
-    let unsynced = WriteOptions { durability: WriteDurability::Unsynced };
+    let unsynced = WriteOptions::durability(WriteDurability::Unsynced);
     for number in 0..BATCHES {
         let mut batch = Batch::new();
         for _ in 0..=random.below(30) {
