@@ -230,6 +230,15 @@ impl Run {
             Ok(is_more) => is_more,
             Err(error) => return Ok(Err(error)),
         };
+        if is_more && self.random.one_in(6) {
+            // There and back again.
+            let returned = open.scan.retreat().and_then(|_| open.scan.advance());
+            match returned {
+                Ok(true) => {}
+                Ok(false) => return Err("turning round twice leads nowhere".to_owned()),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
         while open.expected.front().is_some_and(|(_, _, value)| !value.is_live(now_ms)) {
             open.expected.pop_front();
         }

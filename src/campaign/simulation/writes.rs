@@ -9,8 +9,8 @@ use std::rc::Rc;
 use super::model::{KEYS, Stored, Write};
 use super::run::{Run, Undone, Verdict};
 use crate::engine::{
-    Admission, Batch, Clock as _, Conditional, Error, Expected, Health, KeyRange, Seq, Session,
-    WriteDurability, WriteOptions,
+    Admission, Batch, Clock as _, Conditional, Decision, Error, Expected, Health, KeyRange, Seq,
+    Session, WriteDurability, WriteOptions,
 };
 
 impl Run {
@@ -243,21 +243,15 @@ impl Run {
         if !self.weather.lets_writers_wait() {
             return self.look_up();
         }
+        if self.random.one_in(3) {
+            return self.transact();
+        }
         let (key, mut value) = (self.key(), self.value());
         value.expires_ms = None;
         let now_ms = self.clock.now_ms();
         let current = self.model.get(key, self.readable(), now_ms);
         let current = current.map(|(version, value)| (version, value.clone()));
-        let expected = match (self.random.below(4), &current) {
-            (0, _) => Expected::Absent,
-            (1, _) => Expected::Version(self.random.below(self.model.last_seq() + 2)),
-            (_, Some((version, _))) => Expected::Version(*version),
-            (_, None) => Expected::Absent,
-        };
-        let is_fit = match expected {
-            Expected::Absent => current.is_none(),
-            Expected::Version(wanted) => current.as_ref().is_some_and(|(seq, _)| *seq == wanted),
-        };
+        let (expected, is_fit) = self.expect(current.as_ref().map(|(version, _)| *version));
         let what = format!("put {key} if {expected:?}: {value:?}");
         let decided_by = self.model.decided_by(key, self.readable());
         let outcome = self.engine.put_if(&self.keys[key], &value.bytes, expected);
@@ -276,6 +270,57 @@ impl Run {
                 self.compare(&what, found.as_ref(), current.as_ref().map(|(seq, v)| (*seq, v)))
             }
             Err(error) => self.settle(&what, &[Write::Put { key, value }], Err(error), true),
+        }
+    }
+
+    /// An expectation of a key that has this version, if any, and whether it is right.
+    fn expect(&mut self, version: Option<Seq>) -> (Expected, bool) {
+        match self.random.below(5) {
+            0 => (Expected::Absent, version.is_none()),
+            1 => (Expected::Present, version.is_some()),
+            2 => {
+                let wanted = self.random.below(self.model.last_seq() + 2);
+                (Expected::Version(wanted), version == Some(wanted))
+            }
+            _ => (version.map_or(Expected::Absent, Expected::Version), true),
+        }
+    }
+
+    /// A batch that is written if all its conditions hold.
+    fn transact(&mut self) -> Verdict<String> {
+        let writes: Vec<Write> =
+            (0..self.random.below(5)).map(|_| self.random_write(false)).collect();
+        let mut batch = self.batch(&writes);
+        let (at, now_ms) = (self.readable(), self.clock.now_ms());
+        let (mut keys, mut is_fit) = (Vec::new(), true);
+        for _ in 0..self.random.below(4) {
+            let key = self.key();
+            let version = self.model.get(key, at, now_ms).map(|(version, _)| version);
+            let (expected, is_right) = self.expect(version);
+            is_fit &= is_right;
+            batch.require(&self.keys[key], expected);
+            keys.push(key);
+        }
+        let what = format!("write {writes:?} under conditions on {keys:?}");
+        match self.engine.write_if(&batch, WriteOptions::default()) {
+            Ok(Decision::Written { .. }) if is_fit => {
+                for key in keys {
+                    self.show(self.model.decided_by(key, at));
+                }
+                self.settle(&what, &writes, Ok(()), true)
+            }
+            Ok(Decision::Conflict { key, current }) if !is_fit => {
+                let Some(key) = self.keys.iter().position(|known| known[..] == key[..]) else {
+                    return Err(format!("{what}: a conflict about {key:?}"));
+                };
+                self.show(self.model.decided_by(key, at));
+                let expected = self.model.get(key, at, now_ms);
+                let expected = expected.map(|(version, value)| (version, value.clone()));
+                let expected = expected.as_ref().map(|(version, value)| (*version, value));
+                self.compare(&what, current.as_ref(), expected)
+            }
+            Ok(decision) => Err(format!("{what}: {decision:?}")),
+            Err(error) => self.settle(&what, &writes, Err(error), true),
         }
     }
 
