@@ -54,6 +54,8 @@ pub(crate) enum Bug {
     UncoverExpired,
     /// A flush leaves the range deletes of its memtable behind.
     ForgetRangeDeletes,
+    /// At rest, a memtable of which most is garbage is thrown away, with what its deletes hide.
+    TakeGarbageForEmpty,
     /// Flushes and merges do not spare what snapshots see.
     ForgetSnapshots,
     /// A lookup of a snapshot shows the newest version.

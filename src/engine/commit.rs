@@ -356,6 +356,11 @@ impl Commit {
         self.check()
     }
 
+    /// Whether there are segments that only wait for a flush.
+    pub(crate) fn has_complete_segments(&self) -> bool {
+        !lock(&self.queue).complete.is_empty()
+    }
+
     /// The oldest segment that is needed once everything up to `flushed` is in tables.
     pub(crate) fn oldest_needed(&self, flushed: Seq) -> u64 {
         let queue = lock(&self.queue);

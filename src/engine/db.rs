@@ -316,6 +316,14 @@ impl Engine {
         }
     }
 
+    /// Does what is done once nothing was written for a while, now.
+    #[cfg(feature = "campaign")]
+    pub(crate) fn rest_background(&self) {
+        if self.inner.is_manual() {
+            self.inner.rest_background();
+        }
+    }
+
     /// Whether the engine serves in full, and if not, why.
     pub fn health(&self) -> Health {
         self.inner.health()

@@ -17,6 +17,7 @@ use super::ranges::RangeDelete;
 use super::stalls::Stalls;
 use super::version::Version;
 use super::wal::encode_write;
+use crate::planted::{Bug, is_planted};
 
 /// Frozen memtables that may wait for their flush.
 pub(crate) const MAX_IMMUTABLES: usize = 2;
@@ -42,6 +43,8 @@ pub(crate) struct Memory {
     pub(crate) stalls: Stalls,
     /// What slows writers down while merges are behind.
     pub(crate) level0: Level0,
+    /// Whether the background was told that the active memtable has garbage.
+    told_garbage: bool,
     /// Bytes of keys and values written since the database was opened.
     pub(crate) user_bytes: u64,
     memtable_bytes: usize,
@@ -63,6 +66,7 @@ impl Memory {
             closed: false,
             stalls: Stalls::default(),
             level0,
+            told_garbage: false,
             user_bytes: 0,
             memtable_bytes,
         }
@@ -151,6 +155,21 @@ impl Memory {
         self.last_seq
     }
 
+    /// Starts a new active memtable though the old one is not full, and is not empty.
+    pub(crate) fn freeze_at_rest(&mut self) {
+        let is_garbage = 2 * self.active.live_bytes() < self.active.bytes() as u64;
+        if is_planted(Bug::TakeGarbageForEmpty) && is_garbage {
+            self.active = Memtable::new(self.memtable_bytes);
+        }
+        self.freeze_unless_empty();
+    }
+
+    /// Whether the active memtable holds garbage, for the first time that this is asked.
+    pub(crate) fn has_news_of_garbage(&mut self) -> bool {
+        let has_garbage = self.active.has_garbage();
+        has_garbage && !std::mem::replace(&mut self.told_garbage, has_garbage)
+    }
+
     fn freeze_if_full(&mut self, key_bytes: usize, value_bytes: usize) -> bool {
         let is_full = !self.active.has_room(key_bytes, value_bytes);
         if is_full {
@@ -175,6 +194,7 @@ impl Memory {
     /// it does.
     fn replace_active(&mut self, next: Memtable) -> bool {
         let old = std::mem::replace(&mut self.active, next);
+        self.told_garbage = false;
         let is_frozen = !old.is_empty();
         if is_frozen {
             self.immutables.push_back(Arc::new(old));

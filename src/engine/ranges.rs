@@ -182,6 +182,22 @@ impl RangeDeletes {
         superseded
     }
 
+    /// The stretches of keys that are covered and share one with `smallest ..= largest`, as start and
+    /// end; an empty end is behind the last key.
+    pub(crate) fn stretches<'a>(
+        &'a self,
+        smallest: &'a [u8],
+        largest: &'a [u8],
+    ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let before = (Bound::Unbounded, Bound::Included(largest));
+        let fragments = self.fragments.range::<[u8], _>(before);
+        let reaches = |fragment: &Fragment| is_before_end(smallest, &fragment.end);
+        fragments
+            .map(|(start, fragment)| (start.as_slice(), fragment))
+            .filter(move |(_, fragment)| reaches(fragment))
+            .map(|(start, fragment)| (start, fragment.end.as_slice()))
+    }
+
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.all.is_empty()

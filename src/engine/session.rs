@@ -297,7 +297,7 @@ impl<'e> Session<'e> {
             let first = std::mem::replace(&mut self.first_seq, last + 1);
             wake |= self.inner.commit.submit(&mut self.memory.staged, first, last, urgency);
         }
-        if wake {
+        if wake || self.memory.has_news_of_garbage() {
             self.inner.background.wake();
         }
     }

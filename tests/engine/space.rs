@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chronos::engine::storage::Storage;
 use chronos::engine::storage::sim::SimStorage;
-use chronos::engine::{Engine, Error, Health, Scheduling};
+use chronos::engine::{Engine, Error, Health, Options, Scheduling};
 
 use crate::support::{PATIENCE, key, open, tiny, world};
 
@@ -105,6 +105,74 @@ fn what_a_snapshot_gives_free_is_removed_though_nothing_is_written() {
         assert!(since.elapsed() < PATIENCE, "{} entries are left", entries());
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Waits until `holds`, while nobody writes.
+fn at_rest(what: &str, holds: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !holds() {
+        assert!(since.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn threads(storage: &SimStorage) -> Engine {
+    Engine::open(world(storage.clone(), 1), tiny(Scheduling::Threads)).unwrap().0
+}
+
+fn table_bytes(engine: &Engine) -> u64 {
+    engine.stats().levels.iter().map(|level| level.bytes).sum()
+}
+
+/// The range delete is in a memtable that nothing else fills.
+#[test]
+fn what_a_range_delete_covers_is_removed_though_nothing_is_written() {
+    let engine = threads(&SimStorage::new(1));
+    (0..100).for_each(|number| engine.put(&key(number), &[1; 400]).unwrap());
+    engine.compact().unwrap();
+    engine.delete_range(key(0)..key(50)).unwrap();
+    at_rest("half is given back", || (1..30 << 10).contains(&table_bytes(&engine)));
+    engine.delete_range(..).unwrap();
+    at_rest("all is given back", || table_bytes(&engine) == 0);
+    assert_eq!(engine.stats().range_deletes, 0);
+}
+
+/// The same of tombstones.
+#[test]
+fn what_was_deleted_is_removed_though_nothing_is_written() {
+    let engine = threads(&SimStorage::new(1));
+    (0..100).for_each(|number| engine.put(&key(number), &[1; 400]).unwrap());
+    engine.compact().unwrap();
+    (0..100).for_each(|number| engine.delete(&key(number)).unwrap());
+    at_rest("all is given back", || table_bytes(&engine) == 0);
+}
+
+/// The same of log segments that hold what was overwritten since.
+#[test]
+fn the_log_of_what_was_overwritten_is_given_back_though_nothing_is_written() {
+    let options = Options { memory_bytes: 6 << 20, ..tiny(Scheduling::Threads) };
+    let (engine, _) = Engine::open(world(SimStorage::new(1), 1), options).unwrap();
+    for round in 0..60 {
+        (0..10).for_each(|number| engine.put(&key(number), &[round; 400]).unwrap());
+    }
+    assert!(engine.stats().wal_segments > 3, "{}", engine.stats().wal_segments);
+    at_rest("segments are given back", || engine.stats().wal_segments <= 2);
+    assert_eq!(engine.scan(..).count(), 10);
+}
+
+/// A flush that gives nothing back is not made: a write now and then would make a table each time.
+#[test]
+fn at_rest_a_memtable_stays_that_keeps_no_room() {
+    let engine = threads(&SimStorage::new(1));
+    (0..100).for_each(|number| engine.put(&key(number), &[1; 400]).unwrap());
+    engine.compact().unwrap();
+    let flushes = engine.stats().flushes;
+    engine.put(&key(3), b"a value").unwrap();
+    engine.put(&key(3), b"another").unwrap();
+    engine.delete(b"none").unwrap();
+    engine.delete_range("x".."y").unwrap();
+    std::thread::sleep(Duration::from_millis(4_500));
+    assert_eq!(engine.stats().flushes, flushes);
 }
 
 #[test]

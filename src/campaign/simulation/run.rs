@@ -25,7 +25,7 @@ pub(super) type Verdict<T> = Result<T, String>;
 type Act = fn(&mut Run) -> Verdict<String>;
 
 /// What happens, and how often relative to the others.
-const ACTS: [(u64, Act); 24] = [
+const ACTS: [(u64, Act); 25] = [
     (22, Run::write_and_wait),
     (16, Run::write_in_session),
     (6, Run::put_if),
@@ -42,6 +42,7 @@ const ACTS: [(u64, Act); 24] = [
     (5, Run::run_background),
     (9, Run::step_flush),
     (5, Run::step_merge),
+    (3, Run::rest),
     (1, Run::compact),
     (1, Run::checkpoint),
     (4, Run::ingest),

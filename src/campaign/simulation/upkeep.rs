@@ -58,6 +58,16 @@ impl Run {
         Ok("step of the merges".to_owned())
     }
 
+    /// What is done once nothing was written for a while.
+    #[expect(clippy::unnecessary_wraps, reason = "an act as any other")]
+    pub(super) fn rest(&mut self) -> Verdict<String> {
+        if self.left_undone != Undone::Nothing {
+            return Ok("the background is behind".to_owned());
+        }
+        self.engine.rest_background();
+        Ok("rest".to_owned())
+    }
+
     pub(super) fn compact(&mut self) -> Verdict<String> {
         let (start, end) = if self.random.coin() { (0, KEYS) } else { (self.key(), KEYS) };
         let what = format!("compact {start}..{end}");

@@ -13,6 +13,7 @@ mod checkpoint;
 mod flush;
 mod ingest;
 mod merge;
+mod rest;
 mod segments;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,6 +53,8 @@ pub(crate) struct Background {
     requests: Mutex<Requests>,
     flush_waker: Waker,
     merge_waker: Waker,
+    /// Of the flushing thread at a memtable that it may flush at rest.
+    look: Mutex<rest::Look>,
     /// Read between the pieces of a merge, without the lock.
     stopping: AtomicBool,
     /// Held while segments are prepared, by a flush, and by whoever merges, in this order from the
@@ -248,7 +251,7 @@ impl Inner {
     /// The body of the flushing thread.
     pub(crate) fn run_flush_thread(&self) {
         while !self.background.is_stopping() && !self.background.is_over() {
-            self.run(|| self.do_urgent());
+            self.run(|| Ok(self.do_urgent()? || self.freeze_at_rest()));
             self.background.flush_waker.wait(self.flush_pause());
         }
     }
@@ -259,7 +262,8 @@ impl Inner {
         if self.lacks_something() {
             return Some(RETRY_AFTER);
         }
-        self.has_long_log().then_some(shorten)
+        let shorten = self.has_long_log().then_some(shorten);
+        [shorten, self.rest_pause()].into_iter().flatten().min()
     }
 
     /// The body of the merging thread.
@@ -298,6 +302,14 @@ impl Inner {
             self.run_merges(|| once(self.merge_step()));
         } else {
             self.run(|| once(self.do_urgent()));
+        }
+    }
+
+    /// What is done at rest, as if it were long enough.
+    #[cfg(feature = "campaign")]
+    pub(crate) fn rest_background(&self) {
+        if !self.background.is_over() && self.freeze_if_worth_it() {
+            self.run_background();
         }
     }
 

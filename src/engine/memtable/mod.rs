@@ -35,6 +35,8 @@ use super::ranges::{RangeDelete, RangeDeletes};
 
 /// Arena bytes per index slot: half-full with entries of twice this size.
 const BYTES_PER_SLOT: usize = 64;
+/// Slots that are looked at for an estimate; what is garbage is spread evenly over them.
+const LIVE_SAMPLE_SLOTS: usize = 1 << 10;
 /// The smallest index.
 const MIN_SLOTS: usize = 64;
 /// Range deletes with which a memtable is full. Nested ones take room by their square: a million
@@ -56,6 +58,7 @@ pub(crate) struct Memtable {
     order: Arc<Order>,
     keys: usize,
     versions: usize,
+    tombstones: usize,
     bytes: usize,
     limit_bytes: usize,
     last_seq: Seq,
@@ -94,6 +97,7 @@ impl Memtable {
             order: Arc::default(),
             keys: 0,
             versions: 0,
+            tombstones: 0,
             bytes: 0,
             limit_bytes,
             last_seq: 0,
@@ -127,6 +131,7 @@ impl Memtable {
         self.index[slot] = (hash & !u64::from(u32::MAX)) | u64::from(reference);
         self.keys += usize::from(previous == NONE);
         self.versions += 1;
+        self.tombstones += usize::from(kind == Kind::Delete);
         self.bytes += record_bytes(key.len(), value.len());
     }
 
@@ -181,6 +186,32 @@ impl Memtable {
         if content != 0 {
             self.arena.prefetch(content as u32);
         }
+    }
+
+    /// Tombstones held, those of keys that were written again included.
+    pub(crate) fn tombstones(&self) -> usize {
+        self.tombstones
+    }
+
+    /// Whether it holds something that hides something else.
+    pub(crate) fn has_garbage(&self) -> bool {
+        self.range_count > 0 || self.tombstones > 0 || self.versions > self.keys
+    }
+
+    /// About how many bytes of it a reader of now can see, from a look at some keys. 0 if it is none.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        let step = (self.index.len() / LIVE_SAMPLE_SLOTS).max(1);
+        let used = self.index.iter().step_by(step).filter(|slot| **slot != 0);
+        let (mut seen, mut live) = (0, 0);
+        for slot in used {
+            let newest = self.arena.record(*slot as u32);
+            let is_live = newest.kind() != Kind::Delete
+                && self.ranges.covering(newest.key, Seq::MAX) < newest.seq;
+            (seen, live) = (seen + 1, live + u64::from(is_live));
+        }
+        // Of each key one version at most is live.
+        let bytes = self.bytes as u64 * self.keys as u64 / (self.versions as u64).max(1);
+        bytes * live / u64::max(seen, 1)
     }
 
     /// Versions held, tombstones and overwritten ones included, and range deletes.

@@ -107,6 +107,23 @@ impl Table {
         ResidentBytes { filter: self.filter.size_bytes(), index }
     }
 
+    /// About how many bytes of the file are between two keys, from what is in memory; an empty `end` is
+    /// behind the last key.
+    pub(crate) fn bytes_between(&self, start: &[u8], end: &[u8]) -> u64 {
+        let is_inside = |key: &[u8]| start <= key && (end.is_empty() || key < end);
+        if is_inside(&self.meta.smallest) && is_inside(&self.meta.largest) {
+            return self.meta.bytes;
+        }
+        // All parts of the index are of about one size. Where it cannot be read, others will say so.
+        let (mut all, mut inside) = (0, 0);
+        let mut cursor = BlockCursor::new();
+        while cursor.advance(&self.top_index).is_ok_and(|moved| moved) {
+            all += 1;
+            inside += u64::from(is_inside(cursor.position().0));
+        }
+        self.meta.bytes * inside / u64::max(all, 1)
+    }
+
     /// What the table was opened with.
     pub(crate) fn meta(&self) -> &TableMeta {
         &self.meta
