@@ -18,10 +18,10 @@
 mod app;
 pub mod bench;
 mod complete;
-mod connection;
+pub(crate) mod connection;
 mod error;
-mod interrupt;
-mod options;
+pub(crate) mod interrupt;
+pub(crate) mod options;
 mod paint;
 mod repl;
 pub(crate) mod reply;

@@ -73,7 +73,7 @@ mod write;
 pub use backup::{CopyProgress, backup, restore};
 pub use batch::Batch;
 pub use cache::CacheStats;
-pub use check::{CheckProgress, CheckReport, Finding, KeySpan, check};
+pub use check::{CheckProgress, CheckReport, Finding, KeySpan, Moment, check, moment};
 pub use conditional::{Conditional, Decision, Expected};
 pub use db::Engine;
 pub use error::{Error, Result};

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use super::backup::tell_moment;
 use super::words::{Span, explain};
 use super::{Outcome, Told, progress, say, storage};
 use crate::engine::{self, CheckReport, Finding};
@@ -34,6 +35,9 @@ pub(super) fn print(report: &CheckReport, out: &mut dyn Write) -> Told<Outcome> 
         1 => "DAMAGED in 1 place".to_owned(),
         places => format!("DAMAGED in {places} places"),
     };
+    if report.moment.time_ms > 0 {
+        tell_moment(report.moment, out)?;
+    }
     let CheckReport { files, bytes, entries, elapsed, .. } = report;
     let seconds = elapsed.as_secs_f64();
     say(

@@ -1,7 +1,7 @@
 //! `chronos dump` and `chronos load`: a database to lines of text and back.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
 use super::lines::{DumpReader, DumpWriter, Record};
@@ -53,6 +53,13 @@ pub(super) fn load(dir: &Path, input: Option<&Path>, out: &mut dyn Write) -> Tol
     let bar = progress::bytes("loading");
     if let Some(length) = file.as_ref().and_then(|file| file.metadata().ok()) {
         bar.set_length(length.len());
+    }
+    if file.is_none() && io::stdin().is_terminal() {
+        // Where nobody reads stderr, nobody waits either.
+        let _ = writeln!(
+            io::stderr().lock(),
+            "chronos: reading a dump from the terminal; Ctrl-D ends it (--input FILE reads a file)"
+        );
     }
     let source: Box<dyn BufRead> = match file {
         Some(file) => Box::new(BufReader::with_capacity(1 << 20, file)),

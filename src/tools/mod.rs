@@ -1,5 +1,5 @@
 //! The tools for whoever runs a Chronos server: subcommands of its program that work on a directory
-//! that no server has open.
+//! that no server has open; `backup --from` has a running server write one.
 //!
 //! They are a thin front: flags, wording, progress bars and exit codes. What they do is the engine's,
 //! and open to programs that embed it. Results go to stdout, one line each and meant to be read by
@@ -11,6 +11,7 @@ mod dump;
 mod lines;
 mod progress;
 mod recover;
+mod running;
 mod words;
 
 use std::fs::File;
@@ -18,9 +19,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Subcommand;
 
+use self::running::Source;
+use self::words::duration;
 use crate::engine::storage::Storage;
 use crate::engine::storage::disk::DiskStorage;
 use crate::engine::{Environment, Error, Options, Result};
@@ -62,13 +66,22 @@ pub enum Tool {
         #[arg(long, value_name = "FILE")]
         input: Option<PathBuf>,
     },
-    /// Copies a data directory that no server has open, such as the checkpoint that BGSAVE writes, and
-    /// verifies the copy. Exit code: 0 verified, 1 damaged and no backup, 2 could not be done.
+    /// Copies a running server's data (--from), or a data directory that no server has open, verifies the
+    /// copy, and says which moment it holds. Exit code: 0 verified, 1 damaged or too old, and no backup, 2
+    /// could not be done.
+    #[command(allow_missing_positional = true)]
     Backup {
-        /// The data directory, or a checkpoint.
-        dir: PathBuf,
+        /// The data directory, or a checkpoint; not with --from.
+        #[arg(required_unless_present = "from", conflicts_with = "from")]
+        dir: Option<PathBuf>,
         /// The directory of the backup; empty or not there.
         target: PathBuf,
+        /// The server that is backed up, if it is one.
+        #[command(flatten)]
+        source: Source,
+        /// Make no backup of a state that is older than this: 90s, 15m, 24h or 7d.
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        max_age: Option<Duration>,
     },
     /// Copies a backup to a data directory after verifying it, and verifies the result. Exit code: 0
     /// restored, 1 the result is damaged, 2 could not be done.
@@ -108,7 +121,9 @@ impl Tool {
             Tool::Recover { dir, dry_run } => recover::run(dir, *dry_run, &mut out),
             Tool::Dump { dir, output } => dump::dump(dir, output.as_deref(), &mut out),
             Tool::Load { dir, input } => dump::load(dir, input.as_deref(), &mut out),
-            Tool::Backup { dir, target } => backup::backup(dir, target, &mut out),
+            Tool::Backup { dir, target, source, max_age } => {
+                backup::backup(dir.as_deref(), source, target, *max_age, &mut out)
+            }
             Tool::Restore { backup, dir } => backup::restore(backup, dir, &mut out),
         };
         let outcome = outcome.and_then(|outcome| flushed(&mut out).map(|()| outcome));

@@ -7,6 +7,7 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+mod backups;
 #[path = "../support/client.rs"]
 #[allow(dead_code, reason = "shared; another binary uses the rest")]
 mod client;

@@ -185,10 +185,18 @@ fn a_backup_returns_and_what_was_not_verified_does_not() {
     let said = ends(0, &["backup", text(&data), text(&path("backup"))]);
     assert!(said.contains("verified backup"), "{said}");
     ends(2, &["backup", text(&data), text(&path("backup"))]);
+    std::thread::sleep(std::time::Duration::from_millis(10));
+    let old = ends(1, &["backup", "--max-age", "0s", text(&data), text(&path("none"))]);
+    assert!(old.contains("too old: ") && old.contains("is no backup"), "{old}");
+    assert!(!path("none").exists());
     ends(0, &["restore", text(&path("backup")), text(&path("restored"))]);
     let dump = |dir: &Path| tool(&["dump", text(dir)]).stdout;
     assert_eq!(dump(&path("restored")), dump(&data));
     assert!(ends(2, &["restore", text(&path("backup")), text(&data)]).contains("empty"));
+
+    let held = "it holds the state of 20";
+    assert!(said.contains(held) && said.contains(" ago), up to sequence 300"), "{said}");
+    assert!(ends(0, &["check", text(&path("backup"))]).contains(held));
 
     copy(&path("backup"), &path("unmarked"));
     fs::remove_file(path("unmarked").join("BACKUP")).unwrap();

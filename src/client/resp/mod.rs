@@ -19,7 +19,7 @@ mod print;
 mod prompt;
 mod runner;
 mod scan;
-mod session;
+pub(crate) mod session;
 pub(crate) mod value;
 pub(crate) mod words;
 

@@ -12,7 +12,7 @@ use super::super::error::{Error, Result};
 use super::super::filename;
 use super::super::journal::format::BLOCK_BYTES;
 use super::super::journal::{Header, Purpose};
-use super::super::options::Environment;
+use super::super::options::{Clock, Environment};
 use super::super::storage::{Storage, link_or_copy};
 use super::super::sync::{lock, read};
 use super::super::version::Version;
@@ -21,10 +21,19 @@ use super::super::wal;
 
 impl Inner {
     /// Writes what is in tables to `storage`, which is another directory. What fails there is the
-    /// inner result and no trouble of this database; the outer one is of its own work in between.
-    pub(super) fn checkpoint(&self, storage: &Arc<dyn Storage>) -> Result<Result<()>> {
+    /// inner result and no trouble of this database; the outer one is of its own work in between. It
+    /// is dated `begun_ms`, before which all that is acknowledged is in it, however long copying takes.
+    pub(super) fn checkpoint(
+        &self,
+        storage: &Arc<dyn Storage>,
+        begun_ms: u64,
+    ) -> Result<Result<()>> {
         let (snapshot, version) = self.state();
-        let target = Environment { storage: Arc::clone(storage), ..self.environment.clone() };
+        let target = Environment {
+            storage: Arc::clone(storage),
+            clock: Arc::new(Stopped(begun_ms)),
+            ..self.environment.clone()
+        };
         let _lock = match lock_empty(storage.as_ref()) {
             Ok(lock) => lock,
             Err(error) => return Ok(Err(error)),
@@ -44,6 +53,15 @@ impl Inner {
     fn state(&self) -> (Snapshot, Arc<Version>) {
         let set = lock(&self.set);
         (set.snapshot().clone(), Arc::clone(&read(&self.memory).version))
+    }
+}
+
+/// A clock that shows one moment.
+struct Stopped(u64);
+
+impl Clock for Stopped {
+    fn now_ms(&self) -> u64 {
+        self.0
     }
 }
 

@@ -416,7 +416,8 @@ impl Inner {
         let (outcome, own) = match job {
             Job::Compact(range) => both(self.compact_range(&range)),
             Job::Checkpoint(storage) => {
-                match self.flush_everything().and_then(|()| self.checkpoint(&storage)) {
+                let begun_ms = self.environment.clock.now_ms();
+                match self.flush_everything().and_then(|()| self.checkpoint(&storage, begun_ms)) {
                     Ok(outcome) => (outcome, Ok(())),
                     Err(error) => both(Err(error)),
                 }

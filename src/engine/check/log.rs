@@ -61,6 +61,7 @@ pub(super) fn check(
     if let Some(segment) = current {
         walk.check(storage, &segment, Successor::None, report, progress);
     }
+    report.moment.last_seq = walk.last_seq;
     Ok(())
 }
 
@@ -157,6 +158,7 @@ impl Walk<'_> {
             report.entries += u64::from(group.count);
             let last = group.first_seq + u64::from(group.count) - u64::from(group.count > 0);
             self.last_seq = self.last_seq.max(last);
+            report.moment.time_ms = report.moment.time_ms.max(group.time_ms);
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use super::error::{Error, Result};
 use super::filename::{self, CURRENT};
+use super::key::Seq;
 use super::recovery::Directory;
 use super::recovery::replay::read_nothing;
 use super::storage::{ReadOnly, Storage, afresh};
@@ -104,6 +105,16 @@ impl From<Fault> for Finding {
     }
 }
 
+/// Which state a database is in: that of a moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// The sequence number of its last write.
+    pub last_seq: Seq,
+    /// When its last write, flush or merge was committed, in milliseconds since the Unix epoch; of a
+    /// checkpoint and its copies: when it was begun. What was acknowledged before that is in it.
+    pub time_ms: u64,
+}
+
 /// What a check found.
 #[derive(Debug, Clone, Default)]
 pub struct CheckReport {
@@ -117,6 +128,8 @@ pub struct CheckReport {
     pub findings: Vec<Finding>,
     /// What is no damage, but good to know.
     pub notes: Vec<String>,
+    /// The state that it is in, as far as log and manifest could be read.
+    pub moment: Moment,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -185,6 +198,26 @@ pub fn check(
     Ok(report)
 }
 
+/// The state that the database in `storage` is in. Reads its manifest and log, and changes nothing.
+///
+/// # Errors
+/// As [`check`]; the first damage of manifest or log.
+pub fn moment(storage: &Arc<dyn Storage>) -> Result<Moment> {
+    let storage = ReadOnly(Arc::clone(storage));
+    let directory = Directory::list(&storage)?;
+    let mut report = CheckReport::default();
+    let loaded = read_manifest(&storage, &directory, &mut report)?;
+    if let Some(loaded) = loaded {
+        report.moment.time_ms = loaded.time_ms;
+        let mut progress = Progress { seen: CheckProgress::default(), tell: &mut |_| () };
+        log::check(&storage, &directory, &loaded.snapshot, &mut report, &mut progress)?;
+    }
+    match report.findings.into_iter().next() {
+        Some(finding) => Err(finding.error),
+        None => Ok(report.moment),
+    }
+}
+
 /// Takes the lock without creating its file.
 pub(crate) fn lock_directory(storage: &dyn Storage) -> Result<Option<Box<dyn Send + Sync>>> {
     storage.lock_existing().map_err(|e| match e.kind() {
@@ -205,6 +238,7 @@ pub(crate) fn examine(
         return Ok((None, report));
     };
     note_leftovers(&directory, &loaded, &mut report);
+    report.moment.time_ms = loaded.time_ms;
     let total = log::bytes(storage.as_ref(), &directory, &loaded.snapshot)
         + loaded.snapshot.tables.values().map(|(_, meta)| meta.bytes).sum::<u64>();
     let mut progress = Progress { seen: CheckProgress::default(), tell: progress };

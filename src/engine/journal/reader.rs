@@ -29,6 +29,8 @@ pub(crate) struct Group<'a> {
     pub(crate) count: u32,
     /// Where it starts in the file, in bytes.
     pub(crate) offset: u64,
+    /// When it was committed, in milliseconds since the Unix epoch.
+    pub(crate) time_ms: u64,
     /// The records.
     pub(crate) payload: &'a [u8],
 }
@@ -172,6 +174,7 @@ impl<'a> Journal<'a> {
                 first_seq: group.first_seq,
                 count: group.count,
                 offset,
+                time_ms: group.time_ms,
                 payload,
             }),
             GroupKind::Seal => {}

@@ -94,6 +94,8 @@ pub(crate) struct Loaded {
     pub(crate) id: u64,
     /// Where a torn edit was dropped: nobody acted on it.
     pub(crate) torn_at: Option<u64>,
+    /// When the last edit was made, in milliseconds since the Unix epoch.
+    pub(crate) time_ms: u64,
 }
 
 /// Reads the manifest that `CURRENT` names; `None` if there is no `CURRENT`. Changes nothing.
@@ -128,7 +130,8 @@ pub(crate) fn load_manifest(storage: &dyn Storage, id: u64) -> Result<Loaded> {
         return Err(Error::corrupt(&name, journal.end, "the first edit is missing"));
     }
     let torn_at = (journal.ending == Ending::Torn).then_some(journal.end);
-    Ok(Loaded { snapshot, id, torn_at })
+    let time_ms = journal.groups.iter().map(|group| group.time_ms).max().unwrap_or(0);
+    Ok(Loaded { snapshot, id, torn_at, time_ms })
 }
 
 /// The text of `CURRENT`: the manifest's name and a checksum, for a flipped digit would name

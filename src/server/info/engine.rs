@@ -13,6 +13,13 @@ pub(super) fn write(text: &mut String, facts: &Facts<'_, '_>) -> Written {
     for address in &services.identity.addresses {
         writeln!(text, "listen:{address}")?;
     }
+    let checkpoints = &services.runtime.checkpoint_dir;
+    let checkpoints = std::path::absolute(checkpoints).unwrap_or_else(|_| checkpoints.clone());
+    writeln!(
+        text,
+        "checkpoint_dir:{}",
+        checkpoints.display().to_string().replace(['\r', '\n'], " ")
+    )?;
     write_log(text, facts)?;
     write_memory(text, facts)?;
     let stats = &services.stats;
