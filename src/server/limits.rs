@@ -153,10 +153,10 @@ pub(crate) const CURSOR_BYTES: usize = 16 << 20;
 /// What the index of keys that expire may take, in bytes: the earliest stay.
 pub(crate) const EXPIRY_INDEX_BYTES: usize = 64 << 20;
 
-/// Keys that are deleted in a millisecond for they have expired, how long the reactor works on them at a
-/// time, and how large their tombstones may be together, in bytes: the smallest log segment takes them
-/// and one more.
-pub(crate) const EXPIRED_PER_MS: usize = 256;
+/// Keys that are deleted in a millisecond for they have expired, fewer where telling of them takes long;
+/// how long the reactor works on them at a time; and how large their tombstones may be together, in bytes:
+/// the smallest log segment takes them and one more.
+pub(crate) const EXPIRED_PER_MS: std::ops::RangeInclusive<usize> = 8..=256;
 pub(crate) const EXPIRING_SLICE: Duration = Duration::from_millis(1);
 pub(crate) const EXPIRED_TOMBSTONES_BYTES: usize = MIN_SEGMENT_BYTES / 2;
 

@@ -67,6 +67,9 @@ pub struct Timeouts {
     pub drain: Duration,
     /// Between two looks at the connections that are in one of these states.
     pub watch_interval: Duration,
+    /// What has expired is kept for somebody who wants to be told, after the start and after events were
+    /// switched on.
+    pub expired_kept: Duration,
 }
 
 impl Default for Timeouts {
@@ -77,6 +80,7 @@ impl Default for Timeouts {
             linger: limits::LINGER,
             drain: limits::DRAIN,
             watch_interval: limits::WATCH_INTERVAL,
+            expired_kept: limits::EXPIRED_KEPT,
         }
     }
 }

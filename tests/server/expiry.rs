@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chronos::engine::Options;
 use chronos::engine::storage::sim::SimStorage;
-use chronos::server::Settings;
+use chronos::server::{Settings, Timeouts};
 
 use super::admin::{bulk, request};
 use super::harness::{Client, Harness, PATIENCE, SetClock, options, settings};
@@ -19,12 +19,14 @@ struct World {
     clock: Arc<SetClock>,
     storage: SimStorage,
     index_bytes: usize,
+    kept: Duration,
 }
 
 impl World {
     fn new() -> Self {
         let index_bytes = Settings::default().expiry_index_bytes;
-        World { clock: SetClock::new(), storage: SimStorage::new(1), index_bytes }
+        let kept = Duration::from_hours(1);
+        World { clock: SetClock::new(), storage: SimStorage::new(1), index_bytes, kept }
     }
 
     fn start(&self, events: &str) -> (Harness, Client) {
@@ -35,7 +37,7 @@ impl World {
         let settings = Settings {
             notify_keyspace_events: events.to_owned(),
             expiry_index_bytes: self.index_bytes,
-            allows_debug: true,
+            timeouts: Timeouts { expired_kept: self.kept, ..Timeouts::default() },
             ..settings()
         };
         let harness = Harness::start_at(&self.clock, self.storage.clone(), settings, options);
@@ -205,11 +207,11 @@ fn events_are_switched_on_and_off() {
     client.say("COMPACT", "+OK_COMPACTED");
     let mut listener = Listener::new(&harness);
     world.clock.advance(200);
-    // What has expired by now another server would have deleted in silence. Who meets it has it told.
-    client.send([request("CONFIG SET notify-keyspace-events Ex"), request("GET met")].concat());
-    client.expect("+OK\r\n$-1\r\n");
-    wait_for_expired(&mut client, 2);
+    client.say("CONFIG SET notify-keyspace-events Ex", "+OK");
+    // What has expired by now Redis would have deleted in silence. Who meets it has it told.
+    client.say("GET met", "$-1");
     listener.hears(&[(0, "met")]);
+    assert_eq!(client.info("stats", "expired_keys"), "1");
     world.clock.advance(1_000);
     client.say("PING", "+PONG");
     listener.hears(&[(0, "later")]);
@@ -220,6 +222,38 @@ fn events_are_switched_on_and_off() {
     client.say("PING", "+PONG");
     listener.hears(&[(0, "again")]);
     listener.0.expect_silence();
+    harness.stop();
+}
+
+#[test]
+fn what_nobody_wanted_to_know_goes_in_silence_after_a_while() {
+    let world = World { kept: Duration::from_secs(1), ..World::new() };
+    let (harness, mut client) = world.start("");
+    fill(&mut client, 100, 100);
+    client.say("COMPACT", "+OK_COMPACTED");
+    world.clock.advance(200);
+    client.say("CONFIG SET notify-keyspace-events Ex", "+OK");
+    let mut listener = Listener::new(&harness);
+    wait_for_expired(&mut client, 100);
+    listener.0.expect_silence();
+    // And what others would have been told of, had there been any.
+    client.say("SET k v PX 100", "+OK");
+    harness.stop();
+    world.clock.advance(200);
+    let (harness, mut client) = world.start("Ex");
+    wait_for_expired(&mut client, 1);
+    harness.stop();
+    // With no events, merges drop what expires, once the time after the start is over.
+    let (harness, mut client) = world.start("");
+    fill(&mut client, 50, 100);
+    client.say("COMPACT", "+OK_COMPACTED");
+    world.clock.advance(200);
+    let begun = std::time::Instant::now();
+    while client.info("stats", "expired_keys") != "50" {
+        assert!(begun.elapsed() < PATIENCE);
+        client.say("COMPACT", "+OK_COMPACTED");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     harness.stop();
 }
 

@@ -159,7 +159,7 @@ impl<'e> Services<'e> {
             latency: LatencyMonitor::default(),
             saving,
             cursors: Arc::default(),
-            attention: Attention::default(),
+            attention: Attention::new(settings.timeouts.expired_kept),
             expiry_index_bytes: settings.expiry_index_bytes,
             effects: Effects::default(),
             deliveries: Vec::new(),

@@ -9,19 +9,15 @@ use super::super::dispatch::Services;
 use super::super::effects::Classes;
 use super::super::keyspace::{Fetched, Standing};
 use super::super::limits::{
-    EXPIRED_KEPT, EXPIRED_PER_MS, EXPIRED_TOMBSTONES_BYTES, EXPIRING_SLICE, EXPIRY_READS,
-    MESSAGES_HARD_BYTES, SWEEP_PAUSE,
+    EXPIRED_TOMBSTONES_BYTES, EXPIRING_SLICE, EXPIRY_READS, MESSAGES_HARD_BYTES, SWEEP_PAUSE,
 };
 use super::super::workers::Job;
 use super::sweep::Slice;
-use super::{Attention, Expiries, Looked, Search, Sweep, as_ms};
+use super::{Expiries, Looked, Search, Sweep, as_ms};
 
 /// How long to wait when the engine does not take writes for now, and when it does not at all.
 const STALLED_PAUSE: Duration = Duration::from_millis(5);
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
-
-/// While somebody has much to read, this share of what could be is deleted.
-const CROWDED_SHARE: usize = 32;
 
 /// Keys that are looked up between two looks at the clock.
 const KEYS_PER_LOOK: usize = 16;
@@ -49,8 +45,8 @@ impl Services<'_> {
     /// In how many milliseconds there is something to do about keys that expire.
     pub(crate) fn next_expiry_in_ms(&self) -> Option<u64> {
         let Some(expiries) = &self.keyspace.expiries else {
-            let kept_ms = as_ms(EXPIRED_KEPT);
-            return self.attention.keeps.then(|| kept_ms.saturating_sub(self.tick_ms));
+            let attention = &self.attention;
+            return attention.keeps.then(|| attention.kept_ms.saturating_sub(self.tick_ms));
         };
         let is_heard = self.pubsub.may_hear_events();
         expiries.next_in_ms(self.tick_ms, self.keyspace.now_ms(), is_heard)
@@ -75,14 +71,11 @@ impl Services<'_> {
         let from_ms = expiries.told_from_ms(self.tick_ms, self.pubsub.may_hear_events());
         let is_due = expiries.is_due(from_ms, self.keyspace.now_ms());
         let is_waiting = expiries.wait_ms > self.tick_ms;
-        if self.attention.fired_in.0 != self.tick_ms {
-            self.attention.fired_in = (self.tick_ms, 0);
-        }
-        let share = if self.attention.is_crowded { CROWDED_SHARE } else { 1 };
-        let most = (EXPIRED_PER_MS / share).saturating_sub(self.attention.fired_in.1);
+        let most = self.attention.left_in(self.tick_ms);
         if is_waiting || !is_due || most == 0 {
             return Vec::new();
         }
+        let begun = Instant::now();
         let due = self.take_due(from_ms, most);
         self.attention.fired_in.1 += due.keys.len();
         if !self.write_tombstones(&due) {
@@ -91,7 +84,9 @@ impl Services<'_> {
         for (key, expires_ms) in due.keys {
             self.note_expired(&key, self.attention.is_told(expires_ms));
         }
-        self.publish_effects(client)
+        let own = self.publish_effects(client);
+        self.attention.note_time(begun.elapsed());
+        own
     }
 
     /// Messages were put into outboxes, of which the fullest holds so much. Nobody should be closed for
@@ -209,7 +204,9 @@ impl Services<'_> {
             self.workers.submit(Job::Drop(Box::new(part)));
         }
         let begun_ms = match &expiries.search {
-            Search::Idle { until_ms } if *until_ms <= tick_ms && expiries.wants_sweep() => tick_ms,
+            Search::Idle { until_ms } if *until_ms <= tick_ms && expiries.wants_sweep(tick_ms) => {
+                tick_ms
+            }
             Search::Paused { until_ms, begun_ms, .. } if *until_ms <= tick_ms => *begun_ms,
             Search::Idle { .. } | Search::Paused { .. } | Search::Under { .. } => return,
         };
@@ -218,6 +215,7 @@ impl Services<'_> {
             Search::Paused { sweep, .. } => Some(sweep),
             Search::Idle { .. } | Search::Under { .. } => {
                 expiries.index.begin_sweep();
+                expiries.has_left = false;
                 None
             }
         };
@@ -242,8 +240,13 @@ impl Services<'_> {
         let Some(expiries) = expiries.filter(|expiries| expiries.number == sweep.owner) else {
             return;
         };
+        let is_held = tick_ms < expiries.held_until_ms;
         for (key, expires_ms) in sweep.found.drain(..) {
-            expiries.index.add_found(&key, expires_ms);
+            if is_held && !self.attention.is_told(expires_ms) {
+                expiries.has_left = true;
+            } else {
+                expiries.index.add_found(&key, expires_ms);
+            }
         }
         let Search::Under { begun_ms } = expiries.search else { return };
         let pause = match sweep.slice {
@@ -280,10 +283,11 @@ impl Services<'_> {
             }
         } else if self.keyspace.expiries.is_none() {
             let number = self.attention.begin(now_ms);
-            self.keyspace.expiries =
-                Some(Expiries::new(self.expiry_index_bytes, number, now_ms, self.tick_ms));
+            let held_until_ms = self.tick_ms.saturating_add(self.attention.kept_ms);
+            let expiries = Expiries::new(self.expiry_index_bytes, number, now_ms, held_until_ms);
+            self.keyspace.expiries = Some(expiries);
         }
-        let keeps = is_wanted || Attention::waits_for_somebody(self.tick_ms);
+        let keeps = is_wanted || self.attention.waits_for_somebody(self.tick_ms);
         if keeps != self.attention.keeps {
             self.attention.keeps = keeps;
             self.keyspace.engine().keep_expired(keeps);

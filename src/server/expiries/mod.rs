@@ -27,7 +27,7 @@ use crate::engine::TableRead;
 
 use self::index::{Index, Part};
 pub(crate) use self::sweep::Sweep;
-use super::limits::{EXPIRED_KEPT, UNATTENDED_TIMES};
+use super::limits::{EXPIRED_PER_MS, EXPIRING_SLICE, UNATTENDED_TIMES};
 
 /// What is being done about finding keys.
 enum Search {
@@ -62,12 +62,15 @@ pub(crate) struct Expiries {
     begun_ms: u64,
     /// but not for longer than this, in milliseconds of the reactor's clock.
     held_until_ms: u64,
+    /// Whether a sweep has left keys that expired while nobody wanted to know: for as long as others are
+    /// held somebody may meet them, and they are deleted then.
+    has_left: bool,
     /// What is to be freed where nobody waits for it.
     emptied: Vec<Part>,
 }
 
 impl Expiries {
-    fn new(most_bytes: usize, number: u64, begun_ms: u64, tick_ms: u64) -> Self {
+    fn new(most_bytes: usize, number: u64, begun_ms: u64, held_until_ms: u64) -> Self {
         Expiries {
             index: Index::new(most_bytes),
             search: Search::Idle { until_ms: 0 },
@@ -76,7 +79,8 @@ impl Expiries {
             looked: Vec::new(),
             wait_ms: 0,
             begun_ms,
-            held_until_ms: tick_ms.saturating_add(as_ms(EXPIRED_KEPT)),
+            held_until_ms,
+            has_left: false,
             emptied: Vec::new(),
         }
     }
@@ -120,7 +124,8 @@ impl Expiries {
         };
         let fires_in_ms = due_in_ms.map(|ms| ms.max(self.wait_ms.saturating_sub(tick_ms)));
         let search_ms = match &self.search {
-            Search::Idle { until_ms } if self.wants_sweep() => Some(*until_ms),
+            Search::Idle { until_ms } if self.wants_sweep(tick_ms) => Some(*until_ms),
+            Search::Idle { .. } if self.has_left => Some(self.held_until_ms),
             Search::Paused { until_ms, .. } => Some(*until_ms),
             Search::Idle { .. } | Search::Under { .. } => None,
         };
@@ -142,8 +147,9 @@ impl Expiries {
     }
 
     /// Whether a sweep would find what is not known and has room here.
-    fn wants_sweep(&self) -> bool {
-        !self.index.is_complete() && self.index.is_half_empty()
+    fn wants_sweep(&self, tick_ms: u64) -> bool {
+        let is_left = self.has_left && tick_ms >= self.held_until_ms;
+        is_left || (!self.index.is_complete() && self.index.is_half_empty())
     }
 
     fn wait(&mut self, tick_ms: u64, how_long: Duration) {
@@ -152,24 +158,59 @@ impl Expiries {
 }
 
 /// When nobody wanted to be told, and whether the engine keeps what has expired.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Attention {
     /// Since when nobody does, in milliseconds since the Unix epoch.
     unattended_since_ms: Option<u64>,
-    /// Times in which nobody did. What expired then is not told of unless somebody meets it: another
-    /// server would have deleted it then, in silence.
+    /// Times in which nobody did. What expired then is not told of unless somebody meets it: Redis would
+    /// have deleted it then, in silence.
     unattended: Vec<(u64, u64)>,
     /// How often somebody began to want it.
     begun: u64,
     /// Whether the engine was told to keep what has expired.
     keeps: bool,
-    /// How many keys this millisecond has seen deleted, for they had expired.
+    /// For how long after the start it does whoever wants it, in milliseconds.
+    kept_ms: u64,
+    /// How many keys this millisecond has seen deleted, for they had expired, and how many it may.
     fired_in: (u64, usize),
+    per_ms: usize,
     /// Whether somebody who was told something has much that is not read yet.
     is_crowded: bool,
 }
 
 impl Attention {
+    /// Nobody's; what has expired is kept for so long after the start.
+    pub(crate) fn new(kept: Duration) -> Self {
+        Attention {
+            unattended_since_ms: None,
+            unattended: Vec::new(),
+            begun: 0,
+            keeps: false,
+            kept_ms: as_ms(kept),
+            fired_in: (0, 0),
+            per_ms: *EXPIRED_PER_MS.end(),
+            is_crowded: false,
+        }
+    }
+
+    /// Deleting keys and telling of them took so long.
+    fn note_time(&mut self, took: Duration) {
+        if took > 2 * EXPIRING_SLICE {
+            self.per_ms = (self.per_ms / 2).max(*EXPIRED_PER_MS.start());
+        } else if took < EXPIRING_SLICE {
+            self.per_ms = (self.per_ms * 2).min(*EXPIRED_PER_MS.end());
+        }
+    }
+
+    /// How many keys may still be deleted in this millisecond.
+    fn left_in(&mut self, tick_ms: u64) -> usize {
+        if self.fired_in.0 != tick_ms {
+            self.fired_in = (tick_ms, 0);
+        }
+        let most = if self.is_crowded { *EXPIRED_PER_MS.start() } else { self.per_ms };
+        most.saturating_sub(self.fired_in.1)
+    }
+
     fn begin(&mut self, now_ms: u64) -> u64 {
         if let Some(since_ms) = self.unattended_since_ms.take() {
             if self.unattended.len() == UNATTENDED_TIMES {
@@ -191,8 +232,8 @@ impl Attention {
     }
 
     /// Whether what expires is kept though nobody wants to be told, as somebody may in a moment.
-    fn waits_for_somebody(tick_ms: u64) -> bool {
-        tick_ms < as_ms(EXPIRED_KEPT)
+    fn waits_for_somebody(&self, tick_ms: u64) -> bool {
+        tick_ms < self.kept_ms
     }
 }
 
@@ -206,7 +247,7 @@ mod tests {
 
     #[test]
     fn what_expired_while_nobody_wanted_to_know_is_not_told() {
-        let mut attention = Attention::default();
+        let mut attention = Attention::new(Duration::ZERO);
         attention.end(100);
         attention.end(150);
         attention.begin(200);
@@ -219,6 +260,26 @@ mod tests {
         }
         assert!(attention.is_told(150) && !attention.is_told(1_005));
         assert_eq!(attention.unattended.len(), UNATTENDED_TIMES);
+    }
+
+    #[test]
+    fn where_telling_takes_long_fewer_are_told_of_at_a_time() {
+        let mut attention = Attention::new(Duration::ZERO);
+        assert_eq!(attention.left_in(1), 256);
+        attention.fired_in.1 = 200;
+        assert_eq!((attention.left_in(1), attention.left_in(2)), (56, 256));
+        attention.note_time(Duration::from_millis(3));
+        assert_eq!(attention.left_in(3), 128);
+        for _ in 0..9 {
+            attention.note_time(Duration::from_millis(3));
+        }
+        assert_eq!(attention.left_in(4), 8);
+        attention.note_time(Duration::from_micros(1_500));
+        assert_eq!(attention.left_in(5), 8);
+        attention.note_time(Duration::from_micros(10));
+        assert_eq!(attention.left_in(6), 16);
+        attention.is_crowded = true;
+        assert_eq!(attention.left_in(7), 8);
     }
 
     #[test]
@@ -241,14 +302,17 @@ mod tests {
 
     #[test]
     fn what_has_expired_before_waits_a_while_for_somebody_who_listens() {
-        let mut expiries = Expiries::new(1 << 20, 1, 500, 100);
+        let mut expiries = Expiries::new(1 << 20, 1, 500, 700);
         expiries.index.end_sweep();
         expiries.set(b"\0k", Some(499));
-        let kept_ms = as_ms(EXPIRED_KEPT);
         assert_eq!(expiries.next_in_ms(100, 500, true), Some(0));
-        assert_eq!(expiries.next_in_ms(100, 500, false), Some(kept_ms));
-        assert_eq!(expiries.next_in_ms(100 + kept_ms, 500, false), Some(0));
+        assert_eq!(expiries.next_in_ms(100, 500, false), Some(600));
+        assert_eq!(expiries.next_in_ms(700, 500, false), Some(0));
         expiries.set(b"\0l", Some(510));
         assert_eq!(expiries.next_in_ms(100, 500, false), Some(10), "it expires only now");
+        expiries.index.clear(0);
+        expiries.has_left = true;
+        assert_eq!(expiries.next_in_ms(100, 500, true), Some(600), "to look once more");
+        assert!(!expiries.wants_sweep(100) && expiries.wants_sweep(700));
     }
 }
