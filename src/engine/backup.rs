@@ -18,7 +18,7 @@ use super::check::{CheckReport, examine, lock_directory};
 use super::error::{Error, Result};
 use super::filename::{self, CURRENT};
 use super::recovery::Directory;
-use super::storage::{ReadOnly, Storage, afresh, copy};
+use super::storage::{Made, ReadOnly, Storage, afresh, copy};
 use super::version::set;
 
 /// The file that makes a directory a backup.
@@ -44,7 +44,7 @@ pub struct CopyProgress {
 
 /// Copies the database in `from`, which no other process may have open, to `to`, which must be empty
 /// or not there; then reads the copy back, checks all of it, and marks it as a backup. If the report
-/// has findings it was not marked: it is none.
+/// has findings it was none, and is removed again, as after an error.
 ///
 /// # Errors
 /// `Locked`, `Io`, `NoSpace`, `Corrupt`, `UnknownFormat`, `NoDatabase`, `InvalidOption` if `to` is
@@ -60,16 +60,14 @@ pub fn backup(
     let _target = lock_empty(to.as_ref())?;
     let total_bytes = 2 * total(&from, &names)?;
     let mut meter = Meter { seen: CopyProgress { bytes: 0, total_bytes }, tell: progress };
-    let sums = copy_files(&from, to.as_ref(), &names, &mut meter)?;
-    for (name, sum) in &sums {
-        verify(to.as_ref(), name, *sum, &mut meter)?;
-    }
-    let view: Arc<dyn Storage> = Arc::new(ReadOnly(Arc::clone(to)));
-    let (_, report) = examine(&view, &mut |_| ())?;
-    if report.is_whole() {
-        mark(to.as_ref(), &sums)?;
-    }
-    Ok(report)
+    whole_or_nothing(to, |to| {
+        let sums = copy_files(&from, to.as_ref(), &names, &mut meter)?;
+        let report = read_back(to, &sums, &mut meter)?;
+        if report.is_whole() {
+            mark(to.as_ref(), &sums)?;
+        }
+        Ok(report)
+    })
 }
 
 /// Copies the backup in `from` to `to`, which must be empty or not there, after all its files were
@@ -92,11 +90,37 @@ pub fn restore(
     }
     let _target = lock_empty(to.as_ref())?;
     let names = current_last(sums.keys().cloned().collect());
-    copy_files(&from, to.as_ref(), &names, &mut meter)?;
-    for (name, sum) in &sums {
-        verify(to.as_ref(), name, *sum, &mut meter)?;
+    whole_or_nothing(to, |to| {
+        copy_files(&from, to.as_ref(), &names, &mut meter)?;
+        read_back(to, &sums, &mut meter)
+    })
+}
+
+/// Makes a copy in `to`, and takes back what was made of it unless it is whole: the directory can be
+/// used again, and nobody takes what is in it for a database.
+fn whole_or_nothing(
+    to: &Arc<dyn Storage>,
+    make: impl FnOnce(&Arc<dyn Storage>) -> Result<CheckReport>,
+) -> Result<CheckReport> {
+    let made = Made::within(Arc::clone(to));
+    let target: Arc<dyn Storage> = made.clone();
+    let outcome = make(&target);
+    if !outcome.as_ref().is_ok_and(CheckReport::is_whole) {
+        made.take_back(CURRENT);
     }
-    let view: Arc<dyn Storage> = Arc::new(ReadOnly(Arc::clone(to)));
+    outcome
+}
+
+/// Whether a copy is what it was copied from, and a database that is whole.
+fn read_back(
+    copy: &Arc<dyn Storage>,
+    sums: &BTreeMap<String, Sum>,
+    meter: &mut Meter<'_>,
+) -> Result<CheckReport> {
+    for (name, sum) in sums {
+        verify(copy.as_ref(), name, *sum, meter)?;
+    }
+    let view: Arc<dyn Storage> = Arc::new(ReadOnly(Arc::clone(copy)));
     examine(&view, &mut |_| ()).map(|(_, report)| report)
 }
 
@@ -233,7 +257,7 @@ fn parse_line(line: &str) -> Option<(String, Sum)> {
 mod tests {
     use super::*;
     use crate::engine::options::{Environment, Options, Scheduling, SystemClock};
-    use crate::engine::storage::sim::{SimStorage, Survival};
+    use crate::engine::storage::sim::{FaultKind, SimStorage, Survival, Times};
     use crate::engine::{Engine, Offline};
 
     fn environment(storage: &SimStorage) -> Environment {
@@ -299,8 +323,40 @@ mod tests {
         let source: Arc<dyn Storage> = Arc::new(storage.clone());
         let report = backup(&source, &at(&storage, "b"), &mut |_| ()).unwrap();
         assert_eq!(report.findings[0].file(), names[0]);
+        assert_eq!(storage.at(std::path::Path::new("b")).list().unwrap(), [""; 0]);
         let error = restore(&at(&storage, "b"), &at(&storage, "r"), &mut |_| ()).unwrap_err();
         assert!(error.to_string().contains("no verified backup"), "{error}");
+    }
+
+    #[test]
+    fn what_failed_is_taken_back_and_what_others_put_there_is_not() {
+        let sample = sample();
+        for call in 1.. {
+            let storage = sample.power_cut(Survival::Everything);
+            let source: Arc<dyn Storage> = Arc::new(storage.clone());
+            storage.fail_call(call, FaultKind::NoSpace, Times::Once);
+            let target = storage.at(std::path::Path::new("b"));
+            let is_over = backup(&source, &at(&storage, "b"), &mut |_| ()).is_ok();
+            if is_over {
+                break;
+            }
+            let left = target.list().unwrap();
+            assert!(left.iter().all(|name| name == filename::LOCK), "call {call}: {left:?}");
+            assert!(backup(&source, &at(&storage, "b"), &mut |_| ()).unwrap().is_whole());
+            storage.fail_call(storage.call_count() + call, FaultKind::NoSpace, Times::Once);
+            if restore(&at(&storage, "b"), &at(&storage, "r"), &mut |_| ()).is_err() {
+                let restored = restore(&at(&storage, "b"), &at(&storage, "r"), &mut |_| ());
+                assert!(restored.unwrap().is_whole(), "call {call}");
+            }
+        }
+        let machine = SimStorage::new(1);
+        let made = Made::within(at(&machine, "others"));
+        let others = machine.at(std::path::Path::new("others"));
+        made.create("mine").unwrap();
+        others.write_file("theirs", b"bytes").unwrap();
+        made.rename("mine", "renamed").unwrap();
+        made.take_back(CURRENT);
+        assert_eq!(others.list().unwrap(), ["theirs"]);
     }
 
     #[test]

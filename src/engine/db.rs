@@ -26,7 +26,7 @@ use super::session::Session;
 use super::snapshot::{Snapshot, Snapshots};
 use super::stats::{Counters, Stats};
 use super::sync::{Signal, read};
-use super::table::{BlockCache, Tables, Value};
+use super::table::{BlockCache, Tables, Value, affordable_open_tables};
 use super::threads::Threads;
 use super::ticket::Ticket;
 use super::version::set::VersionSet;
@@ -84,9 +84,10 @@ impl Engine {
         let tables = Tables::new(
             Arc::clone(&environment.storage),
             BlockCache::new(options.cache_bytes(0)),
-            options.max_open_tables,
+            options.max_open_tables.min(affordable_open_tables()),
         );
         let tables = Arc::new(tables);
+        let environment = Environment { storage: tables.shared_storage(), ..environment };
         let opened = recovery::open(&environment, &options, &tables)?;
         let signal = Arc::new(Signal::default());
         let last_seq = opened.recovery.last_seq;

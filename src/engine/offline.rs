@@ -13,7 +13,7 @@ use super::options::{Clock, Environment, Options};
 use super::range::KeyRange;
 use super::recovery::{Directory, replay};
 use super::storage::{ReadOnly, Storage, afresh};
-use super::table::{BlockCache, MAX_OPEN_TABLES, Tables};
+use super::table::{BlockCache, MAX_OPEN_TABLES, Tables, affordable_open_tables};
 use super::version::{Version, set};
 use super::view::{LiveEntries, View};
 
@@ -34,8 +34,9 @@ impl Offline {
             Arc::new(ReadOnly(afresh(Arc::clone(&environment.storage))));
         let lock = lock_directory(storage.as_ref())?;
         let directory = Directory::list(storage.as_ref())?;
-        let tables =
-            Arc::new(Tables::new(Arc::clone(&storage), BlockCache::new(0), MAX_OPEN_TABLES));
+        let most = MAX_OPEN_TABLES.min(affordable_open_tables());
+        let tables = Arc::new(Tables::new(storage, BlockCache::new(0), most));
+        let storage = tables.shared_storage();
         let Some(loaded) = set::load(storage.as_ref())? else {
             replay::read_nothing(storage.as_ref(), &directory)?;
             return Err(Error::NoDatabase);

@@ -67,7 +67,8 @@ pub struct Options {
     pub bottom_compression: Compression,
     /// Sublevels of level 0 (tables that overlap each other) that start a merge by themselves.
     pub level0_tables: usize,
-    /// Tables whose files are kept open at once.
+    /// Tables whose files are kept open at once, at most: never more than half of what the process may
+    /// open, and fewer where that runs out.
     pub max_open_tables: usize,
     /// Whether values that expire stay in the files, unseen, from the first merge on: see
     /// [`super::Engine::keep_expired`].

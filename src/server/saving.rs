@@ -215,6 +215,12 @@ impl Paths {
                 return refuse(path, "is a database that is in use");
             }
         }
+        for path in [&self.directory, &self.new, &self.old] {
+            // They are replaced as a whole, with whatever else is in them.
+            if let Some(name) = foreign_name(path) {
+                return refuse(path, &format!("holds {name} and is not a checkpoint"));
+            }
+        }
         for path in [&self.directory, &self.old] {
             let is_empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
             if path.exists() && !is_empty && !path.join(CURRENT).exists() {
@@ -234,6 +240,17 @@ impl Paths {
         wrapped("sync", parent, sync(parent))?;
         wrapped("remove", &self.old, remove(&self.old))
     }
+}
+
+/// Something in a directory that no checkpoint holds, if there is something.
+fn foreign_name(path: &Path) -> Option<String> {
+    let is_known = |name: &str| {
+        matches!(name, CURRENT | "LOCK")
+            || name.strip_prefix("MANIFEST-").is_some()
+            || [".sst", ".wal", ".tmp"].iter().any(|suffix| name.strip_suffix(suffix).is_some())
+    };
+    let mut names = fs::read_dir(path).ok()?.flatten().map(|entry| entry.file_name());
+    names.find(|name| !name.to_str().is_some_and(is_known)).map(|name| name.display().to_string())
 }
 
 /// Whether some process has the database in a directory open.

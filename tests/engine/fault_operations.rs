@@ -81,7 +81,7 @@ fn is_unharmed(engine: &Engine, before: &Seen, what: &str) {
 }
 
 /// Fails call after call of a checkpoint, as `plan` does, until none is hit.
-fn fail_each_call_of_a_checkpoint(plan: impl Fn(&SimStorage, u64), least: u64) {
+fn fail_each_call_of_a_checkpoint(plan: impl Fn(&SimStorage, u64), is_once: bool, least: u64) {
     let path = Path::new("copy");
     for call in 1.. {
         let what = format!("call {call} of the checkpoint");
@@ -99,6 +99,13 @@ fn fail_each_call_of_a_checkpoint(plan: impl Fn(&SimStorage, u64), least: u64) {
                 assert!(seen(&open_later(storage.at(path)).unwrap()).unwrap() == before, "{what}");
             }
             Err(_) => {
+                if is_once {
+                    let left = storage.at(path).list().unwrap();
+                    assert!(left.iter().all(|name| name == "LOCK"), "{what}: {left:?}");
+                    engine.checkpoint(path).unwrap_or_else(|error| panic!("{what}: {error}"));
+                    assert!(seen(&open_later(storage.at(path)).unwrap()).unwrap() == before);
+                    continue;
+                }
                 let opened = open_later(storage.at(path));
                 assert!(opened.map_or(true, |copy| seen(&copy).unwrap().is_empty()), "{what}");
                 continue;
@@ -120,13 +127,13 @@ fn a_checkpoint_that_fails_is_no_trouble_of_the_database() {
             let calls = |storage: &SimStorage, call| {
                 storage.fail_call(storage.call_count() + call, kind, times);
             };
-            fail_each_call_of_a_checkpoint(calls, 20);
+            fail_each_call_of_a_checkpoint(calls, times == Times::Once, 20);
         }
     }
     let looks = |storage: &SimStorage, call| {
         storage.fail_read(storage.read_count() + call, FaultKind::Io, Times::Once);
     };
-    fail_each_call_of_a_checkpoint(looks, 2);
+    fail_each_call_of_a_checkpoint(looks, true, 2);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod backups;
 #[allow(dead_code, reason = "shared; another binary uses the rest")]
 mod client;
 mod clients;
+mod descriptors;
 mod directory;
 mod dumps;
 mod logs;

@@ -2,18 +2,19 @@
 //!
 //! Tables never change, so the copy shares them by hard links and costs little room and time. Its
 //! manifest and log are its own. Until its `CURRENT` is there, which comes last, the directory does
-//! not open as a database: a copy that was broken off is never taken for a whole one.
+//! not open as a database: a copy that was broken off is never taken for a whole one. One that failed
+//! takes back what it made, so that the same directory can be used again.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::super::db::Inner;
 use super::super::error::{Error, Result};
-use super::super::filename;
+use super::super::filename::{self, CURRENT};
 use super::super::journal::format::BLOCK_BYTES;
 use super::super::journal::{Header, Purpose};
 use super::super::options::{Clock, Environment};
-use super::super::storage::{Storage, link_or_copy};
+use super::super::storage::{Made, Storage, link_or_copy};
 use super::super::sync::{lock, read};
 use super::super::version::Version;
 use super::super::version::set::{Snapshot, VersionSet};
@@ -28,22 +29,32 @@ impl Inner {
         storage: &Arc<dyn Storage>,
         begun_ms: u64,
     ) -> Result<Result<()>> {
-        let (snapshot, version) = self.state();
-        let target = Environment {
-            storage: Arc::clone(storage),
-            clock: Arc::new(Stopped(begun_ms)),
-            ..self.environment.clone()
-        };
-        let _lock = match lock_empty(storage.as_ref()) {
+        let made = Made::within(Arc::clone(storage));
+        let _lock = match lock_empty(made.as_ref()) {
             Ok(lock) => lock,
             Err(error) => return Ok(Err(error)),
+        };
+        let outcome = self.copy_to(&made, begun_ms);
+        if !matches!(outcome, Ok(Ok(()))) {
+            made.take_back(CURRENT);
+        }
+        outcome
+    }
+
+    fn copy_to(&self, made: &Arc<Made>, begun_ms: u64) -> Result<Result<()>> {
+        let (snapshot, version) = self.state();
+        let target = Environment {
+            storage: made.clone(),
+            clock: Arc::new(Stopped(begun_ms)),
+            ..self.environment.clone()
         };
         for (_, table) in version.tables() {
             let name = filename::table(table.meta().id);
             let from = self.environment.storage.as_ref();
-            if let Err(error) = link_or_copy(from, &name, storage.as_ref()) {
+            if let Err(error) = link_or_copy(from, &name, made.as_ref()) {
                 return Ok(Err(Error::io("link or copy", &name, error)));
             }
+            made.note(&name);
             self.yield_to_urgent()?;
         }
         Ok(start_log(&target, snapshot))

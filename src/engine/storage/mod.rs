@@ -13,13 +13,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub mod disk;
+mod made;
 mod read_only;
 pub mod sim;
 #[cfg(test)]
 mod tests;
+mod thrifty;
 mod transfer;
 
+pub(crate) use self::made::Made;
 pub(crate) use self::read_only::ReadOnly;
+pub(crate) use self::thrifty::Thrifty;
 pub(crate) use self::transfer::{copy, link_or_copy};
 
 /// Where a storage is, for whoever links a file to it.

@@ -14,12 +14,21 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
+use rustix::process::{Resource, getrlimit};
+
 use crate::engine::filename;
 use crate::engine::storage::{File, Storage};
 use crate::engine::sync::{read, write};
 
 /// Table files that are kept open.
 pub(crate) const MAX_OPEN_TABLES: usize = 1_000;
+
+/// How many of them this process can afford: half of what it may have open, for the rest of it needs
+/// some as well.
+pub(crate) fn affordable_open_tables() -> usize {
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(most / 2).unwrap_or(usize::MAX).max(1)
+}
 
 /// Files of tables by id.
 pub(super) struct Handles {
@@ -74,6 +83,13 @@ impl Handles {
         read(&self.ring).slots.len()
     }
 
+    /// Closes half of the open files, at least one; false if none is open. Those that are being read
+    /// are closed once they have been.
+    pub(super) fn close_some(&self) -> bool {
+        let closed = write(&self.ring).drop_half();
+        !closed.is_empty()
+    }
+
     /// Closes the file of table `id` if it is open.
     pub(super) fn close(&self, id: u64) {
         let closed = write(&self.ring).remove(id);
@@ -110,6 +126,17 @@ impl Ring {
                 return at;
             }
         }
+    }
+
+    /// Takes every other file out, those first that were not used lately.
+    fn drop_half(&mut self) -> Vec<Slot> {
+        let count = self.slots.len().div_ceil(2);
+        (0..count)
+            .filter_map(|_| {
+                let at = self.next_unused();
+                self.remove(self.slots.get(at)?.id)
+            })
+            .collect()
     }
 
     fn remove(&mut self, id: u64) -> Option<Slot> {
@@ -153,6 +180,22 @@ mod tests {
                 assert!(storage.open_file_count() <= limit);
             }
         }
+    }
+
+    #[test]
+    fn half_of_what_is_open_can_be_closed_and_then_the_rest() {
+        let storage = SimStorage::new(1);
+        (0..9).for_each(|id| storage.write_file(&filename::table(id), b"x").unwrap());
+        let handles = Handles::new(100);
+        (0..9).for_each(|id| drop(handles.get(id, &storage).unwrap()));
+        let mut left = Vec::new();
+        while handles.close_some() {
+            left.push(storage.open_file_count());
+            let open = (0..9).filter(|id| handles.get_open(*id).is_some());
+            assert_eq!(open.count(), handles.len());
+        }
+        assert_eq!(left, [4, 2, 1, 0]);
+        assert!(handles.get(3, &storage).is_ok());
     }
 
     #[test]

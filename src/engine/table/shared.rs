@@ -15,14 +15,14 @@ use super::BlockCache;
 use super::handles::Handles;
 use crate::engine::error::{Error, Result};
 use crate::engine::filename;
-use crate::engine::storage::{File, Storage};
+use crate::engine::storage::{File, Storage, Thrifty};
 use crate::engine::sync::lock;
 
 /// What all tables of a database share.
 pub(crate) struct Tables {
     storage: Arc<dyn Storage>,
     cache: BlockCache,
-    handles: Handles,
+    handles: Arc<Handles>,
     /// Ids of tables that were retired and that nobody holds any more.
     trash: Mutex<Vec<u64>>,
     /// Tables that were retired and whose files are still there.
@@ -32,13 +32,22 @@ pub(crate) struct Tables {
 impl Tables {
     /// Tables in `storage`, read through `cache`, with up to `max_open` files open.
     pub(crate) fn new(storage: Arc<dyn Storage>, cache: BlockCache, max_open: usize) -> Self {
-        let (handles, trash) = (Handles::new(max_open), Mutex::default());
+        let handles = Arc::new(Handles::new(max_open));
+        let closing = Arc::clone(&handles);
+        let storage = Arc::new(Thrifty::new(storage, Arc::new(move || closing.close_some())));
+        let trash = Mutex::default();
         Tables { storage, cache, handles, trash, retired: AtomicUsize::new(0) }
     }
 
     /// Where the files are.
     pub(crate) fn storage(&self) -> &dyn Storage {
         &*self.storage
+    }
+
+    /// The same for all else that is done with the files of the database: where the process may open no
+    /// more, tables that are open are closed for it.
+    pub(crate) fn shared_storage(&self) -> Arc<dyn Storage> {
+        Arc::clone(&self.storage)
     }
 
     /// What blocks are read through.
