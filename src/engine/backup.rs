@@ -35,6 +35,7 @@ type Sum = (u64, u32);
 
 /// How far a copy has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CopyProgress {
     /// Bytes copied and read back.
     pub bytes: u64,
@@ -100,11 +101,11 @@ pub fn restore(
 /// used again, and nobody takes what is in it for a database.
 fn whole_or_nothing(
     to: &Arc<dyn Storage>,
-    make: impl FnOnce(&Arc<dyn Storage>) -> Result<CheckReport>,
+    write: impl FnOnce(&Arc<dyn Storage>) -> Result<CheckReport>,
 ) -> Result<CheckReport> {
     let made = Made::within(Arc::clone(to));
     let target: Arc<dyn Storage> = made.clone();
-    let outcome = make(&target);
+    let outcome = write(&target);
     if !outcome.as_ref().is_ok_and(CheckReport::is_whole) {
         made.take_back(CURRENT);
     }

@@ -17,7 +17,7 @@ use super::ingest::Ingest;
 use super::key::Seq;
 use super::memory::Memory;
 use super::memtable::Memtable;
-use super::options::{Environment, Options, Scheduling};
+use super::options::{Environment, MIN_SEGMENT_BYTES, Options, Scheduling};
 use super::range::KeyRange;
 use super::read::Record;
 use super::recovery::{self, Recovery};
@@ -25,6 +25,7 @@ use super::scan::Scan;
 use super::session::Session;
 use super::snapshot::{Snapshot, Snapshots};
 use super::stats::{Counters, Stats};
+use super::storage::{Overlay, ReadOnly, Storage};
 use super::sync::{Signal, read};
 use super::table::{BlockCache, Tables, Value, affordable_open_tables};
 use super::threads::Threads;
@@ -60,6 +61,8 @@ pub(crate) struct Inner {
     pub(crate) opened_at: Instant,
     /// Whether flushes and merges leave what has expired: see [`Engine::keep_expired`].
     pub(crate) keeps_expired: AtomicBool,
+    /// Whether whatever would change something is refused.
+    pub(crate) is_read_only: bool,
     /// The lock of the data directory; taken out on close.
     pub(crate) directory_lock: Mutex<Option<Box<dyn Send + Sync>>>,
 }
@@ -77,10 +80,61 @@ impl Engine {
             // Before the lock, which would make the directory.
             return Err(Error::NoDatabase);
         }
-        let directory_lock = environment.storage.lock().map_err(|e| match e.kind() {
-            std::io::ErrorKind::WouldBlock => Error::Locked,
-            _ => Error::io("use", "the data directory", e),
-        })?;
+        let directory_lock = environment.storage.lock().map_err(explain_lock_error)?;
+        Self::start(environment, options, directory_lock, false)
+    }
+
+    /// Opens a database that must not be changed, or cannot be, as on a medium without writing:
+    /// nothing is created, recovered or removed in its directory, not even a lock file. What the log
+    /// holds beyond the tables is replayed in memory. Reads of all kinds work, also beside others who
+    /// read; whatever would change something is refused as `ReadOnly`. A process that may write is kept
+    /// out meanwhile, as far as there is a lock file to do so. There are no threads of its own.
+    ///
+    /// ```
+    /// # use chronos::engine::{Engine, Environment, Error, Options};
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let (engine, _) = Engine::open(Environment::disk(directory.path())?, Options::default())?;
+    /// # engine.put(b"key", b"value")?;
+    /// # drop(engine);
+    /// let environment = Environment::disk(directory.path())?;
+    /// let (engine, _) = Engine::open_read_only(environment, Options::default())?;
+    /// assert_eq!(engine.get(b"key")?.unwrap(), b"value");
+    /// assert!(matches!(engine.put(b"key", b"other"), Err(Error::ReadOnly)));
+    /// # Ok::<(), chronos::engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn open_read_only(
+        environment: Environment,
+        options: Options,
+    ) -> Result<(Engine, Recovery)> {
+        let options = Options {
+            create_if_missing: false,
+            scheduling: Scheduling::Manual,
+            // It is in memory, and nothing is written to it.
+            wal_initial_bytes: MIN_SEGMENT_BYTES,
+            ..options
+        };
+        options.check()?;
+        let environment = environment.afresh();
+        if !recovery::may_be_there(environment.storage.as_ref())? {
+            return Err(Error::NoDatabase);
+        }
+        let lock = environment.storage.lock_to_read().map_err(explain_lock_error)?;
+        let below: Arc<dyn Storage> = Arc::new(ReadOnly(Arc::clone(&environment.storage)));
+        let storage = Arc::new(Overlay::over(below));
+        let lock: Box<dyn Send + Sync> = Box::new(lock);
+        Self::start(Environment { storage, ..environment }, options, lock, true)
+    }
+
+    /// Opens what is in a storage that was locked.
+    fn start(
+        environment: Environment,
+        options: Options,
+        directory_lock: Box<dyn Send + Sync>,
+        is_read_only: bool,
+    ) -> Result<(Engine, Recovery)> {
         let tables = Tables::new(
             Arc::clone(&environment.storage),
             BlockCache::new(options.cache_bytes(0)),
@@ -118,6 +172,7 @@ impl Engine {
             last_flush: Mutex::new(Instant::now()),
             opened_at: Instant::now(),
             keeps_expired: AtomicBool::new(options.keep_expired),
+            is_read_only,
             directory_lock: Mutex::new(Some(directory_lock)),
             environment,
             options,
@@ -268,13 +323,12 @@ impl Engine {
     /// hard links, so that it takes little time and room. Writing goes on meanwhile. The copy opens
     /// as any database, once the ticket says that it is complete.
     pub fn start_checkpoint(&self, path: &Path) -> Ticket {
+        if self.inner.is_read_only {
+            return Ticket::done(Err(Error::ReadOnly));
+        }
         match self.inner.environment.storage.directory(path) {
             Ok(storage) => self.inner.request(Job::Checkpoint(storage)),
-            Err(e) => {
-                let ticket = Ticket::default();
-                ticket.finish(Err(Error::io("use", "the checkpoint's directory", e)));
-                ticket
-            }
+            Err(e) => Ticket::done(Err(Error::io("use", "the checkpoint's directory", e))),
         }
     }
 
@@ -336,6 +390,13 @@ impl Engine {
     }
 }
 
+fn explain_lock_error(error: std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::WouldBlock => Error::Locked,
+        _ => Error::io("use", "the data directory", error),
+    }
+}
+
 impl Inner {
     pub(crate) fn is_manual(&self) -> bool {
         self.options.scheduling == Scheduling::Manual
@@ -367,6 +428,9 @@ impl Inner {
 
     /// Why writes are refused at the moment.
     pub(crate) fn refusal(&self) -> Option<Error> {
+        if self.is_read_only {
+            return Some(Error::ReadOnly);
+        }
         if let Some(cause) = self.commit.failure() {
             return Some(Error::Failed(cause.to_string().into()));
         }

@@ -14,6 +14,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why an engine call failed. Clones are cheap: one failure may have many waiters.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The device or file system refused. Retrying the call may help only if the cause is gone.
     #[error("cannot {op} {file}: {source}")]
@@ -72,6 +73,9 @@ pub enum Error {
     /// A key that was to be ingested does not come after the one before it. It was not taken.
     #[error("the key is not greater than the one before it")]
     OutOfOrder,
+    /// The database was opened to be read only.
+    #[error("the database was opened to be read only")]
+    ReadOnly,
     /// The database has been closed.
     #[error("the database is closed")]
     Closed,

@@ -23,6 +23,7 @@ const NO_SEQ: Seq = 0;
 
 /// How far an ingestion has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct IngestProgress {
     /// Entries taken.
     pub entries: u64,

@@ -20,7 +20,8 @@
 //! ```
 //!
 //! Many writes under one lock, without waiting for each, are a [`Session`]; what it wrote is durable
-//! once [`Engine::durable_seq`] reaches the sequence numbers that it returned.
+//! once [`Engine::durable_seq`] reaches the sequence numbers that it returned. What usual patterns
+//! (queues, retention, pages, transactions) look like, and what they cost, is in `docs/patterns.md`.
 
 mod background;
 mod backup;

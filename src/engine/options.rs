@@ -18,6 +18,7 @@ use super::version::LEVELS;
 
 /// When a write counts as committed, and so when its `OK` may leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Durability {
     /// After the sync that covers it: it survives a power cut.
     #[default]
@@ -31,6 +32,7 @@ pub enum Durability {
 
 /// Who runs the commit and background steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Scheduling {
     /// The engine's own threads.
     #[default]
@@ -40,7 +42,8 @@ pub enum Scheduling {
     Manual,
 }
 
-/// Tunables of an engine. `Options::default()` suits a server with 256 MiB to spend.
+/// Tunables of an engine. `Options::default()` suits a server with 256 MiB to spend. More will come, so
+/// name those that are to be different and end with `..Options::default()`.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Whether a database is created where there is none. Without it [`super::Engine::open`] answers

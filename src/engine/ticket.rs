@@ -18,6 +18,13 @@ struct Shared {
 }
 
 impl Ticket {
+    /// Of work that has ended before it began.
+    pub(crate) fn done(outcome: Result<()>) -> Self {
+        let ticket = Ticket::default();
+        ticket.finish(outcome);
+        ticket
+    }
+
     /// The outcome, once there is one.
     pub fn poll(&self) -> Option<Result<()>> {
         lock(&self.shared.outcome).clone()

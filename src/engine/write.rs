@@ -11,6 +11,7 @@ use super::stalls::Stall;
 
 /// When a call that writes returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum WriteDurability {
     /// When the write is durable: it survives a power cut (as far as [`super::Options::durability`] says).
     #[default]

@@ -231,6 +231,9 @@ fn discard(error: &Error, tables: &[TableRef]) {
 impl Inner {
     /// Asks for a job to be done.
     pub(crate) fn request(&self, job: Job) -> Ticket {
+        if self.is_read_only {
+            return Ticket::done(Err(Error::ReadOnly));
+        }
         let ticket = self.background.request(job);
         if self.is_manual() {
             self.run_background();
@@ -285,7 +288,7 @@ impl Inner {
     /// Does what there is to do, most urgent first, on the calling thread. Once closed, nothing: the
     /// directory may be another's by then.
     pub(crate) fn run_background(&self) {
-        if !self.background.is_over() {
+        if !self.background.is_over() && !self.is_read_only {
             self.run_merges(|| Ok(self.do_urgent()? || self.merge_step()?));
         }
     }
@@ -322,6 +325,9 @@ impl Inner {
 
     /// Changes something in the directory, unless that was given free: it may be another's then.
     pub(crate) fn in_directory<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<T> {
+        if self.is_read_only {
+            return Err(Error::ReadOnly);
+        }
         let _preparing = lock(&self.background.preparing);
         if self.background.is_over() { Err(Error::Closed) } else { change() }
     }

@@ -30,6 +30,7 @@ use super::version::set::{self, Loaded};
 
 /// A stretch of keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct KeySpan {
     /// Where it begins.
     pub first: Vec<u8>,
@@ -49,6 +50,7 @@ impl KeySpan {
 
 /// Something that is not as it must be.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Finding {
     /// `Corrupt` or `Io`: file, offset and what does not fit.
     pub error: Error,
@@ -117,6 +119,7 @@ pub struct Moment {
 
 /// What a check found.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct CheckReport {
     /// Files looked at.
     pub files: u64,
@@ -151,6 +154,7 @@ impl CheckReport {
 
 /// How far a check has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CheckProgress {
     /// Bytes looked at.
     pub bytes: u64,

@@ -26,6 +26,7 @@ use super::wal::{Spare, Wal};
 
 /// What recovery found and did.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Recovery {
     /// Whether the directory was new.
     pub created: bool,
@@ -47,6 +48,7 @@ pub struct Recovery {
 
 /// A log tail that a crash left half-written; it was never acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TornTail {
     /// The segment's file name.
     pub file: String,

@@ -37,6 +37,7 @@ use super::version::set::{Loaded, Snapshot};
 
 /// How a repair ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RepairOutcome {
     /// Nothing is damaged.
     NothingToDo,
@@ -50,6 +51,7 @@ pub enum RepairOutcome {
 
 /// Keys that were given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GivenUp {
     /// The damaged table's file.
     pub file: String,
@@ -61,6 +63,7 @@ pub struct GivenUp {
 
 /// What a repair found and did.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Repair {
     /// How it ended.
     pub outcome: RepairOutcome,

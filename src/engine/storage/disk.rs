@@ -72,6 +72,14 @@ impl DiskStorage {
         Ok(self.directory.get_or_init(|| opened).as_fd())
     }
 
+    fn lock_if_there(&self, how: FlockOperation) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        match self.open_file(LOCK_NAME, OFlags::RDONLY) {
+            Ok(file) => lock_file(file, how).map(Some),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     fn open_file(&self, name: &str, flags: OFlags) -> io::Result<OsFile> {
         Ok(OsFile::from(open_at(self.opened()?, Path::new(name), flags)?))
     }
@@ -83,9 +91,9 @@ fn open_at(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<
     Ok(retry_on_intr(|| openat(directory, path, flags, FILE_MODE))?)
 }
 
-fn lock_file(file: OsFile) -> io::Result<Box<dyn Send + Sync>> {
+fn lock_file(file: OsFile, how: FlockOperation) -> io::Result<Box<dyn Send + Sync>> {
     // flock and not fcntl: an fcntl lock vanishes when any descriptor of the file is closed.
-    retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive))?;
+    retry_on_intr(|| flock(&file, how))?;
     Ok(Box::new(file))
 }
 
@@ -98,15 +106,16 @@ impl Storage for DiskStorage {
         if self.directory.get().is_none() {
             create_directory(&self.path)?;
         }
-        lock_file(self.open_file(LOCK_NAME, OFlags::RDWR | OFlags::CREATE)?)
+        let file = self.open_file(LOCK_NAME, OFlags::RDWR | OFlags::CREATE)?;
+        lock_file(file, FlockOperation::NonBlockingLockExclusive)
     }
 
     fn lock_existing(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
-        match self.open_file(LOCK_NAME, OFlags::RDONLY) {
-            Ok(file) => lock_file(file).map(Some),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
-        }
+        self.lock_if_there(FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn lock_to_read(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        self.lock_if_there(FlockOperation::NonBlockingLockShared)
     }
 
     fn list(&self) -> io::Result<Vec<String>> {

@@ -49,6 +49,10 @@ impl Storage for Made {
         self.storage.lock_existing()
     }
 
+    fn lock_to_read(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        self.storage.lock_to_read()
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         self.storage.list()
     }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 pub mod disk;
 mod made;
+mod overlay;
 mod read_only;
 pub mod sim;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod thrifty;
 mod transfer;
 
 pub(crate) use self::made::Made;
+pub(crate) use self::overlay::Overlay;
 pub(crate) use self::read_only::ReadOnly;
 pub(crate) use self::thrifty::Thrifty;
 pub(crate) use self::transfer::{copy, link_or_copy};
@@ -53,6 +55,12 @@ pub trait Storage: Send + Sync + 'static {
     /// holds it.
     fn lock_existing(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
         self.lock().map(Some)
+    }
+
+    /// As [`Storage::lock_existing`], but for one of several who only read, and together keep out who
+    /// writes.
+    fn lock_to_read(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        self.lock_existing()
     }
 
     /// The names of all files, in no order.

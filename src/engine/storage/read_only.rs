@@ -31,6 +31,10 @@ impl Storage for ReadOnly {
         self.0.lock_existing()
     }
 
+    fn lock_to_read(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        self.0.lock_to_read()
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         self.0.list()
     }

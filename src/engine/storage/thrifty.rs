@@ -47,15 +47,19 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 
 impl Storage for Thrifty {
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
-        self.call(|storage| storage.lock())
+        self.call(Storage::lock)
     }
 
     fn lock_existing(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
-        self.call(|storage| storage.lock_existing())
+        self.call(Storage::lock_existing)
+    }
+
+    fn lock_to_read(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        self.call(Storage::lock_to_read)
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        self.call(|storage| storage.list())
+        self.call(Storage::list)
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
@@ -91,11 +95,11 @@ impl Storage for Thrifty {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        self.call(|storage| storage.sync_dir())
+        self.call(Storage::sync_dir)
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        self.call(|storage| storage.free_bytes())
+        self.call(Storage::free_bytes)
     }
 
     fn directory(&self, path: &Path) -> io::Result<Arc<dyn Storage>> {

@@ -63,7 +63,7 @@ impl Handles {
         if let Some(file) = self.get_open(id) {
             return Ok(file);
         }
-        let file = storage.open(&filename::table(id))?;
+        let file = storage.open_to_read(&filename::table(id))?;
         let replaced = write(&self.ring).keep(id, Arc::clone(&file), self.limit);
         // Closed only now that the lock is free.
         drop(replaced);
