@@ -17,6 +17,11 @@ mod planted;
 pub mod server;
 pub mod tools;
 
+/// Compiles and runs the examples of the page about patterns.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/patterns.md")]
+struct Patterns;
+
 /// Compiles the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

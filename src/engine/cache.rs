@@ -50,6 +50,7 @@ pub(crate) struct BlockCache<B: Weigh> {
 
 /// Figures about a block cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CacheStats {
     /// Bytes that it may hold.
     pub capacity_bytes: u64,

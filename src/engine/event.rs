@@ -9,6 +9,7 @@ use super::stalls::StallCause;
 
 /// Something that happened.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Event {
     /// A memtable was written as a table.
     Flushed {

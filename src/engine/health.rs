@@ -12,6 +12,7 @@ use super::sync::lock;
 
 /// Whether the engine serves in full, and if not, why.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Health {
     /// It does.
     Ok,

@@ -48,7 +48,7 @@ impl KeyRange {
     /// use std::ops::Bound;
     /// use chronos::engine::KeyRange;
     ///
-    /// let behind_a = KeyRange::within((Bound::Excluded("a"), Bound::Included("c")));
+    /// let behind_a = KeyRange::within::<&str>((Bound::Excluded("a"), Bound::Included("c")));
     /// assert!(!behind_a.contains(b"a") && behind_a.contains(b"a0") && behind_a.contains(b"c"));
     /// ```
     pub fn within<K: AsRef<[u8]>>(bounds: impl RangeBounds<K>) -> Self {

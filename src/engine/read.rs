@@ -18,6 +18,7 @@ use crate::planted::{Bug, is_planted};
 
 /// A key's value, and what else is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Record<'a> {
     /// The value.
     pub value: Value<'a>,

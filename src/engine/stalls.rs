@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 /// What writers wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum StallCause {
     /// The log thread, which syncs what was written before.
     Log,
@@ -44,6 +45,7 @@ impl StallCause {
 
 /// A write that has to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stall {
     /// For what.
     pub cause: StallCause,
@@ -53,6 +55,7 @@ pub struct Stall {
 
 /// Figures about the stalls of one cause, since the database was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StallStats {
     /// How many there were.
     pub count: u64,

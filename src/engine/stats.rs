@@ -47,6 +47,7 @@ pub(crate) struct Counters {
 
 /// The tables of a level.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LevelStats {
     /// Number of tables.
     pub tables: usize,
@@ -60,6 +61,7 @@ pub struct LevelStats {
 
 /// Figures about an engine at one moment; counts are since it was opened.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Stats {
     /// The last sequence number given out.
     pub last_seq: Seq,

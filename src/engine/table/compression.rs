@@ -18,6 +18,7 @@ use crate::engine::key::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 
 /// How blocks of a table are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Compression {
     /// As they are.
     None,
