@@ -22,7 +22,8 @@ pub mod tools;
 #[doc = include_str!("../docs/patterns.md")]
 struct Patterns;
 
-/// Compiles the examples of the README.
+/// Compiles the examples of the README and of the library's page.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/library.md")]
 struct Readme;

@@ -199,7 +199,7 @@ pub(crate) fn end_reply(interrupt: &Interrupt, output: &mut Output<'_>) -> io::R
     // What was not shown yet is dropped here.
     output.out.flush()?;
     interrupt.clear();
-    output.notice("interrupted: the rest is not shown")
+    output.notice("interrupted")
 }
 
 fn open_prompt(hint_color: bool, vocabulary: Rc<dyn Vocabulary>) -> rustyline::Result<Prompt> {

@@ -35,8 +35,7 @@ pub(super) fn explain(what: &str, dir: &Path, error: &Error) -> String {
     let dir = dir.display();
     let advice = match error {
         Error::Locked => {
-            "; stop its server first, or have it write a checkpoint (BGSAVE) and use that; chronos backup \
-             --from HOST:PORT backs up a running server"
+            "; stop its server first, or work on a backup of it: chronos backup --from HOST:PORT TARGET"
         }
         Error::UnknownFormat { .. } => "; use the version that wrote it",
         Error::Io { .. } if error.is_no_space() => "; make room on the device",

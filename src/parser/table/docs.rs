@@ -43,16 +43,7 @@ pub fn markdown() -> String {
 }
 
 fn section(page: &mut String, group: Group) {
-    let title = match group {
-        Group::String => "Strings",
-        Group::Bitmap => "Bitmaps",
-        Group::Generic => "Keys",
-        Group::Transactions => "Transactions",
-        Group::Connection => "Connection",
-        Group::Server => "Server",
-        Group::PubSub => "Publish and subscribe",
-        Group::Chronos => "Beyond Redis",
-    };
+    let title = group.title();
     // Writing to a string cannot fail.
     let _ = writeln!(page, "\n## {title}\n");
     page.push_str("| usage | cost | what it does | differs from Redis |\n|---|---|---|---|\n");

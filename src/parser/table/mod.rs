@@ -61,6 +61,20 @@ impl Group {
         Group::Server,
     ];
 
+    /// The title in HELP and in docs/commands.md.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Group::String => "Strings",
+            Group::Bitmap => "Bitmaps",
+            Group::Generic => "Keys",
+            Group::Transactions => "Transactions",
+            Group::Connection => "Connection",
+            Group::Server => "Server",
+            Group::PubSub => "Publish and subscribe",
+            Group::Chronos => "Beyond Redis",
+        }
+    }
+
     /// The name in COMMAND DOCS.
     pub const fn name(self) -> &'static str {
         match self {

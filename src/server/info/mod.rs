@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::engine::{Durability, Stats as EngineStats};
-use crate::parser::table::{COMMANDS, find, find_subcommand};
+use crate::parser::table::{COMMANDS, Group, find, find_subcommand};
 use crate::parser::{Args, Command, Protocol};
 
 use super::dispatch::Services;
@@ -173,7 +173,12 @@ pub(crate) fn help(words: Args<'_>, protocol: Protocol) -> Result<String, &'stat
     };
     let line = |command: &Command| format!("{:<16} {}", usage(command), command.summary);
     let Some(name) = words.get(0) else {
-        return Ok(COMMANDS.iter().map(line).collect::<Vec<_>>().join("\n"));
+        let groups = Group::ALL.map(|group| {
+            let commands = COMMANDS.iter().filter(|command| command.group == group);
+            let lines: Vec<_> = commands.map(|command| format!("  {}", line(command))).collect();
+            format!("{}\n{}", group.title(), lines.join("\n"))
+        });
+        return Ok(format!("{}\n\nHELP command explains one of them.", groups.join("\n\n")));
     };
     let unknown = "no such command: HELP lists them all";
     let mut command = find(name).ok_or(unknown)?;
@@ -281,6 +286,10 @@ mod tests {
         };
         let all = help(&[], Protocol::Text).unwrap();
         assert!(COMMANDS.iter().all(|command| all.contains(&command.line_usage())));
+        let places = Group::ALL.map(|group| all.find(&format!("{}\n  ", group.title())).unwrap());
+        assert!(places.is_sorted(), "each group has its title");
+        let set_and_echo = all.find("\n  ECHO ").unwrap()..all.find("\nServer\n").unwrap();
+        assert!(!all[set_and_echo].contains("\n  SET "), "and its own commands");
         let set = help(&["set"], Protocol::Text).unwrap();
         assert_eq!(set.lines().next(), Some("SET key value"), "text leaves no room for options");
         assert!(help(&["set"], Protocol::Resp3).unwrap().starts_with("SET key value [NX"));
