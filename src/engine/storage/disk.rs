@@ -13,7 +13,7 @@
 use std::fs::{self, File as OsFile};
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -34,8 +34,10 @@ const DIRECT_ALIGNMENT: usize = 4 << 10;
 /// Size of one direct read, in bytes.
 const DIRECT_CHUNK_BYTES: usize = 1 << 20;
 
-/// The permissions of a file that is created, before the process's mask.
-const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
+/// The permissions of a file and of a directory that is created: they are their owner's only, whatever
+/// the process's mask would allow others.
+const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
+const DIRECTORY_MODE: u32 = 0o700;
 
 /// A directory on disk.
 #[derive(Debug)]
@@ -279,7 +281,7 @@ fn create_directory(path: &Path) -> io::Result<()> {
         Err(e) => return Err(e),
     }
     let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
-    fs::create_dir_all(path)?;
+    fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
     missing.iter().filter_map(|path| path.parent()).try_for_each(sync_directory)
 }
 
@@ -346,7 +348,7 @@ fn memory_len(len: u64) -> io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -366,6 +368,18 @@ mod tests {
         assert!(path.join(LOCK_NAME).exists());
         drop(guard);
         assert!(storage.lock().is_ok());
+    }
+
+    #[test]
+    fn what_is_created_is_for_its_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("above/data");
+        let storage = DiskStorage::new(&path).unwrap();
+        let _guard = storage.lock().unwrap();
+        storage.create("file").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(&dir.path().join("above"))), (0o700, 0o700));
+        assert_eq!((mode(&path.join(LOCK_NAME)), mode(&path.join("file"))), (0o600, 0o600));
     }
 
     #[test]
