@@ -384,6 +384,21 @@ impl Engine {
         self.inner.health()
     }
 
+    /// Waits until a log segment stands ready behind the active one, so that writes have room for sure,
+    /// or until they are refused, but no longer than `limit`: for whoever wants to know after an open
+    /// whether there is room to go on. Returns the health.
+    pub fn wait_for_room(&self, limit: Duration) -> Health {
+        let began = Instant::now();
+        while self.inner.refusal().is_none()
+            && !self.inner.commit.has_spare()
+            && began.elapsed() < limit
+            && !self.inner.is_manual()
+        {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.health()
+    }
+
     /// Figures about the engine at this moment.
     pub fn stats(&self) -> Stats {
         self.inner.stats()
@@ -419,10 +434,16 @@ impl Inner {
         self.tables.cache().set_capacity(self.options.cache_bytes(resident_bytes));
     }
 
-    /// Tells the listener, if there is one.
+    /// Tells the log, and the listener if there is one.
     pub(crate) fn emit(&self, event: impl FnOnce() -> Event) {
-        if let Some(listener) = &self.options.listener {
-            listener.call(&event());
+        let listener = self.options.listener.as_ref();
+        if listener.is_none() && !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let event = event();
+        event.log();
+        if let Some(listener) = listener {
+            listener.call(&event);
         }
     }
 

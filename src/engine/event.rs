@@ -1,4 +1,6 @@
-//! Events: what the engine does in the background, told to whoever wants to know.
+//! Events: what the engine does in the background, told to whoever wants to know, and to the log:
+//! what happens all the time at level `debug`, a long recovery at `info`. Faults have log lines of their
+//! own, with what they mean, where they are met.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,10 +9,41 @@ use std::time::Duration;
 use super::error::Error;
 use super::stalls::StallCause;
 
+/// What a recovery is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecoveryStep {
+    /// Opening tables.
+    Tables,
+    /// Reading segments of the log.
+    Log,
+    /// Writing what the log held as tables: memtables.
+    Flush,
+}
+
+impl RecoveryStep {
+    /// It as words, for logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            RecoveryStep::Tables => "opening tables",
+            RecoveryStep::Log => "reading log segments",
+            RecoveryStep::Flush => "writing tables",
+        }
+    }
+}
+
 /// Something that happened.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
+    /// A recovery takes a while: told every few seconds.
+    Recovering {
+        /// What it is at.
+        step: RecoveryStep,
+        /// How many of those are done.
+        done: usize,
+        /// Of how many.
+        total: usize,
+    },
     /// A memtable was written as a table.
     Flushed {
         /// Entries written, and the table's size in bytes; both 0 if nothing was left to write.
@@ -54,6 +87,39 @@ pub enum Event {
     },
     /// There is room on the device again: writes are accepted.
     RoomAgain,
+}
+
+impl Event {
+    /// Writes it to the log.
+    pub(crate) fn log(&self) {
+        match self {
+            Event::Recovering { step, done, total } => {
+                tracing::info!(done, total, "recovering: {}", step.name());
+            }
+            Event::Flushed { entries, bytes, elapsed } => {
+                tracing::debug!(entries, bytes, ?elapsed, "flushed a memtable");
+            }
+            Event::Compacted { inputs, input_bytes, outputs, output_bytes, level, elapsed } => {
+                tracing::debug!(
+                    inputs,
+                    input_bytes,
+                    outputs,
+                    output_bytes,
+                    level,
+                    ?elapsed,
+                    "merged tables"
+                );
+            }
+            Event::StallBegan { cause } => {
+                tracing::debug!(cause = cause.name(), "writers have to wait");
+            }
+            Event::StallEnded { cause, elapsed } => {
+                tracing::debug!(cause = cause.name(), ?elapsed, "writers go on");
+            }
+            // Where they are met, more is known.
+            Event::Fault { .. } | Event::RoomAgain => {}
+        }
+    }
 }
 
 /// Is called for each event, on any thread, often with locks held: it must be quick, and must not

@@ -119,9 +119,10 @@ impl Faults {
         self.out_of_space.load(Ordering::Acquire)
     }
 
-    /// Notes whether the process has too many files open for background work to go on.
-    pub(crate) fn set_lacks_descriptors(&self, lacks: bool) {
-        self.lacks_descriptors.store(lacks, Ordering::Relaxed);
+    /// Notes whether the process has too many files open for background work to go on. Returns whether
+    /// it had before.
+    pub(crate) fn set_lacks_descriptors(&self, lacks: bool) -> bool {
+        self.lacks_descriptors.swap(lacks, Ordering::Relaxed)
     }
 
     /// Whether that was so at the last try.

@@ -78,7 +78,7 @@ pub use check::{CheckProgress, CheckReport, Finding, KeySpan, Moment, check, mom
 pub use conditional::{Conditional, Decision, Expected};
 pub use db::Engine;
 pub use error::{Error, Result};
-pub use event::{Event, EventListener};
+pub use event::{Event, EventListener, RecoveryStep};
 pub use health::Health;
 pub use ingest::{Ingest, IngestProgress};
 pub use key::{MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq};

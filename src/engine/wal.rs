@@ -92,7 +92,9 @@ pub(crate) fn create_segment(storage: &dyn Storage, id: u64, bytes: usize) -> Re
         // Half a segment is of no use and holds room that the disk may lack.
         let _ = storage.remove(&temporary);
     }
-    filled.map(|()| Spare { id, file, bytes })
+    filled?;
+    tracing::debug!(segment = id, bytes, "made a log segment");
+    Ok(Spare { id, file, bytes })
 }
 
 fn zero_fill(file: &dyn File, bytes: usize) -> std::io::Result<()> {
@@ -118,13 +120,16 @@ pub(crate) fn open_segment(storage: &dyn Storage, id: u64) -> Result<Spare> {
 /// Removes a segment that is not part of the log.
 pub(crate) fn remove_segment(storage: &dyn Storage, id: u64) -> Result<()> {
     let name = filename::wal(id);
-    storage.remove(&name).map_err(|e| Error::io("remove", &name, e))
+    storage.remove(&name).map_err(|e| Error::io("remove", &name, e))?;
+    tracing::debug!(segment = id, "removed a log segment");
+    Ok(())
 }
 
 /// Gives a segment that is no longer needed a new number. Its old header does not fit the new name,
 /// which marks it as unused.
 pub(crate) fn recycle_segment(storage: &dyn Storage, old_id: u64, id: u64) -> Result<Spare> {
     rename_durably(storage, &filename::wal(old_id), &filename::wal(id))?;
+    tracing::debug!(segment = id, old = old_id, "recycled a log segment");
     open_segment(storage, id)
 }
 

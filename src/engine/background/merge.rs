@@ -143,6 +143,11 @@ impl Inner {
         let removed = plan.inputs.iter().copied().collect();
         self.install(&VersionEdit { added, removed, ..VersionEdit::default() }, tables)?;
         self.counters.moves.add(1);
+        tracing::debug!(
+            tables = tables.len(),
+            level = plan.output_level,
+            "moved tables as they are"
+        );
         Ok(())
     }
 
@@ -151,6 +156,7 @@ impl Inner {
         let removed = plan.inputs.iter().copied().collect();
         self.install(&VersionEdit { removed, ..VersionEdit::default() }, &[])?;
         self.counters.drops.add(tables.len() as u64);
+        tracing::debug!(tables = tables.len(), "dropped tables of which nothing is visible");
         retire(tables);
         Ok(())
     }

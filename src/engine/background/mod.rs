@@ -381,8 +381,10 @@ impl Inner {
         match error {
             Error::Closed | Error::Failed(_) => {}
             error if error.is_out_of_descriptors() => {
-                tracing::warn!(%error, "too many open files; background work is tried again");
-                self.faults.set_lacks_descriptors(true);
+                // It is tried again each second, and told once.
+                if !self.faults.set_lacks_descriptors(true) {
+                    tracing::warn!(%error, "too many open files; background work is tried again");
+                }
             }
             Error::Corrupt { .. } | Error::Io { op: "read", .. } => self.note_damage(error),
             error if error.is_no_space() => {

@@ -15,6 +15,7 @@ use super::replay::Found;
 use super::{Directory, Opened};
 use crate::engine::compaction::job::{Cuts, Surroundings, Target, write_tables};
 use crate::engine::error::{Error, Result};
+use crate::engine::event::RecoveryStep;
 use crate::engine::filename;
 use crate::engine::iter::{Retention, VisibleIter};
 use crate::engine::journal::format::{BLOCK_BYTES, blocks_in};
@@ -151,7 +152,10 @@ fn is_short(spare: &Spare, options: &Options) -> bool {
 /// Writes replayed memtables as tables; their range deletes go to the snapshot.
 pub(crate) fn flush(target: Target<'_>, found: &mut Found, ids: &mut Ids) -> Result<Vec<TableRef>> {
     let mut tables = Vec::new();
-    for memtable in std::mem::take(&mut found.memtables) {
+    let memtables = std::mem::take(&mut found.memtables);
+    let total = memtables.len();
+    for (done, memtable) in memtables.into_iter().enumerate() {
+        found.progress.note(RecoveryStep::Flush, done, total);
         let ranges = Arc::clone(memtable.ranges());
         let deleted = ranges.iter().map(|range| (range.seq, range.clone()));
         found.snapshot.ranges.extend(deleted);

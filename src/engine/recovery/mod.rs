@@ -8,6 +8,7 @@
 
 pub(crate) mod install;
 pub(crate) mod log;
+mod progress;
 pub(crate) mod replay;
 
 use std::collections::BTreeSet;

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::log::{LogEnd, Segment};
+use super::progress::Progress;
 use super::{Directory, Recovery, TornTail};
 use crate::engine::error::{Error, Result};
+use crate::engine::event::RecoveryStep;
 use crate::engine::filename::{self, CURRENT};
 use crate::engine::journal::{Ending, Journal};
 use crate::engine::key::{Kind, Seq};
@@ -35,6 +37,7 @@ pub(crate) struct Found {
     /// The bytes of the torn tail, if there is one.
     pub(super) torn_bytes: Vec<u8>,
     pub(super) recovery: Recovery,
+    pub(super) progress: Progress,
 }
 
 /// A directory without `CURRENT`. What a crash during creation left behind holds no data; anything
@@ -75,9 +78,12 @@ pub(crate) fn read(
         last_seq: loaded.snapshot.flushed_seq,
         recovery: Recovery { tables: loaded.snapshot.tables.len(), ..Recovery::default() },
         snapshot: loaded.snapshot,
+        progress: Progress::told_to(options.listener.as_ref()),
         ..Found::default()
     };
     for (_, meta) in found.snapshot.tables.values() {
+        let (done, total) = (found.tables.len(), found.recovery.tables);
+        found.progress.note(RecoveryStep::Tables, done, total);
         found.tables.push(Arc::new(Table::open(tables, meta)?));
     }
     found.replay(storage, directory, options)?;
@@ -125,8 +131,11 @@ impl Found {
         if current.is_none() {
             return Err(Error::corrupt(&filename::wal(first), 0, "the file header is damaged"));
         }
+        let total = directory.segments.range(first..).count();
         let mut rest = directory.segments.range(first + 1..);
         while let Some(segment) = current {
+            let done = directory.segments.range(first..segment.id).count();
+            self.progress.note(RecoveryStep::Log, done, total);
             let mut found = rest.by_ref().map(|id| Segment::find(storage, *id, first));
             let next = found.find_map(Result::transpose).transpose();
             let bytes = segment.read(storage)?;
