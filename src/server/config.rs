@@ -29,9 +29,13 @@ pub struct Config {
     pub redis_listen: Vec<SocketAddr>,
 
     /// The password that clients must give with AUTH or HELLO. Other users of this machine can see a
-    /// command line: better set it in the environment.
+    /// command line: prefer the environment, or --requirepass-file.
     #[arg(long, value_name = "PASSWORD", env = "CHRONOS_PASSWORD", hide_env_values = true)]
     pub requirepass: Option<String>,
+
+    /// A file whose first line is that password.
+    #[arg(long, value_name = "FILE", conflicts_with = "requirepass")]
+    pub requirepass_file: Option<PathBuf>,
 
     /// How many databases SELECT knows, 1 to 240.
     #[arg(long, value_name = "N", default_value_t = DATABASES, value_parser = parse_databases)]
@@ -59,9 +63,13 @@ pub struct Config {
     #[arg(long)]
     pub enable_debug_command: bool,
 
-    /// Directory of the data; created if it is missing.
+    /// Directory of the data; created if it is missing, for its owner only.
     #[arg(long, value_name = "DIR", default_value = "./chronos.db")]
     pub data_dir: PathBuf,
+
+    /// Refuses to start if there is no database in the data directory, rather than create one.
+    #[arg(long)]
+    pub must_exist: bool,
 
     /// When a write is acknowledged.
     #[arg(long, value_enum, default_value = "always")]
@@ -107,12 +115,27 @@ impl Config {
     /// What the engine is opened with.
     pub fn engine_options(&self) -> Options {
         Options {
+            create_if_missing: !self.must_exist,
             memory_bytes: self.memory_bytes,
             durability: self.durability.into(),
             wal_segment_bytes: segment_bytes(self.memory_bytes),
             // Until the server knows whether anybody wants to be told of expiries.
             keep_expired: true,
             ..Options::default()
+        }
+    }
+
+    /// The password, wherever it was given.
+    ///
+    /// # Errors
+    /// A sentence, if its file cannot be read or has none.
+    pub fn password(&self) -> Result<Option<String>, String> {
+        let Some(file) = &self.requirepass_file else { return Ok(self.settings().password) };
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| format!("cannot read the password in {}: {error}", file.display()))?;
+        match text.lines().next() {
+            Some(password) if !password.is_empty() => Ok(Some(password.to_owned())),
+            _ => Err(format!("the first line of {} is no password: it is empty", file.display())),
         }
     }
 
@@ -249,6 +272,26 @@ mod tests {
         assert!(settings.allows_debug);
         assert_eq!(parse(&["--requirepass="]).unwrap().settings().password, None);
         assert!(parse(&["--databases", "0"]).is_err() && parse(&["--databases", "241"]).is_err());
+    }
+
+    #[test]
+    fn a_password_can_stand_in_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("password");
+        let flag = format!("--requirepass-file={}", file.display());
+        let password = || parse(&[&flag]).unwrap().password();
+        assert!(password().unwrap_err().contains("cannot read the password in"));
+        for (text, expected) in [("secret", "secret"), ("a secret \nof\n", "a secret ")] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(password(), Ok(Some(expected.to_owned())));
+        }
+        for text in ["", "\nsecret\n"] {
+            std::fs::write(&file, text).unwrap();
+            assert!(password().unwrap_err().contains("is no password"));
+        }
+        assert!(parse(&[&flag, "--requirepass=other"]).is_err(), "one of them is meant");
+        assert_eq!(parse(&["--requirepass=x"]).unwrap().password(), Ok(Some("x".to_owned())));
+        assert_eq!(parse(&[]).unwrap().password(), Ok(None));
     }
 
     #[test]

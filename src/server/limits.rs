@@ -176,5 +176,20 @@ pub(crate) const EXPIRED_KEPT: Duration = Duration::from_mins(1);
 /// How many times in which nobody wanted to be told of expiries are remembered.
 pub(crate) const UNATTENDED_TIMES: usize = 16;
 
+/// Clients that the system keeps waiting for each listener to accept them, if it keeps so many.
+pub(crate) const ACCEPT_BACKLOG: i32 = 4096;
+
+/// Lines of the log that wait to be written, in bytes: past it, they are lost.
+pub(crate) const LOG_QUEUE_BYTES: usize = 256 << 10;
+
+/// The longest line of the log, in bytes.
+pub(crate) const LOG_LINE_BYTES: usize = 16 << 10;
+
+/// How long the end of the program waits for its last lines to be written.
+pub(crate) const LOG_FLUSH: Duration = Duration::from_secs(1);
+
+/// How long a server that starts waits for its log to have room for writes, or to turn out to have none.
+pub(crate) const ROOM_WAIT: Duration = Duration::from_secs(10);
+
 /// How long a worker works on one job before it is another one's turn.
 pub(crate) const WORK_SLICE: Duration = Duration::from_millis(2);

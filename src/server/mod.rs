@@ -1,8 +1,9 @@
 //! The server: sockets and signals in, commands to the engine, replies out.
 //!
-//! [`listen`] binds, [`Server::new`] brings listeners and an open engine together, [`Server::run`]
-//! serves until a signal, SHUTDOWN or a [`Stopper`] ends it. Binding comes before opening the engine,
-//! so that a taken port changes nothing on disk. Inside: `reactor` owns every socket and runs every
+//! [`bind`] takes the ports, [`Bound::listen`] begins to accept, [`Server::new`] brings listeners and
+//! an open engine together, [`Server::run`] serves until a signal, SHUTDOWN or a [`Stopper`] ends it.
+//! Binding comes before opening the engine, so that a taken port changes nothing on disk, and listening
+//! after it: clients are refused until the data is there. Inside: `reactor` owns every socket and runs every
 //! command on one thread; `connection`, `outbox` and `input` are the state of a client; `dispatch` is
 //! where parser and engine meet; `workers` do reads that may wait for the disk; `values` is what the
 //! string commands compute.
@@ -14,8 +15,6 @@ use std::time::Duration;
 
 use mio::Poll;
 use mio::net::TcpListener;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook_mio::v1_0::Signals;
 
 use crate::engine::{Durability, Engine};
 
@@ -36,6 +35,8 @@ mod interrupt;
 mod keyspace;
 mod latency;
 mod limits;
+mod listening;
+pub mod logging;
 mod monitor;
 mod notify;
 mod outbox;
@@ -43,6 +44,7 @@ mod pubsub;
 mod reactor;
 mod saving;
 mod settings;
+mod signals;
 mod slowlog;
 pub mod start;
 mod stats;
@@ -53,6 +55,8 @@ mod watch;
 mod workers;
 
 pub use config::Config;
+pub use listening::{Bound, bind, listen};
+pub use signals::Signals;
 
 /// How long things may take. The defaults are the documented ones; tests are less patient.
 #[derive(Debug, Clone, Copy)]
@@ -177,17 +181,6 @@ pub enum Stopped {
     Hurried,
 }
 
-/// Binds the addresses. Nothing is accepted yet.
-///
-/// # Errors
-/// [`Error::Listen`] for the first address that cannot be had.
-pub fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Error> {
-    let bind = |&address: &SocketAddr| {
-        TcpListener::bind(address).map_err(|source| Error::Listen { address, source })
-    };
-    addresses.iter().map(bind).collect()
-}
-
 /// How many connections the descriptor limit allows, after raising the limit as far as it goes.
 pub fn max_connections() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -265,12 +258,11 @@ impl<'e> Server<'e> {
         Ok(Server { reactor, notifier, addresses })
     }
 
-    /// Takes SIGINT and SIGTERM as requests to stop.
+    /// Acts upon signals from now on: SIGINT and SIGTERM are requests to stop.
     ///
     /// # Errors
     /// [`Error::Start`] if the system refuses.
-    pub fn handle_signals(&mut self) -> Result<(), Error> {
-        let signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::Start)?;
+    pub fn handle_signals(&mut self, signals: Signals) -> Result<(), Error> {
         self.reactor.watch_signals(signals).map_err(Error::Start)
     }
 

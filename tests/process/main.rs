@@ -23,5 +23,6 @@ mod redis;
 mod refusal;
 mod running;
 mod signals;
+mod starting;
 mod tools;
 mod transactions;

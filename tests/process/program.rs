@@ -26,8 +26,15 @@ pub(crate) struct Program {
 
 /// The server with the least memory, so that it flushes and merges early.
 pub(crate) fn command(data_dir: &Path) -> Command {
+    let mut command = large_command(data_dir);
+    command.args(["--memory-bytes", "8m"]);
+    command
+}
+
+/// The server with as much memory as it takes by itself.
+pub(crate) fn large_command(data_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chronos"));
-    command.arg("--data-dir").arg(data_dir).args(["--memory-bytes", "8m"]);
+    command.arg("--data-dir").arg(data_dir);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -45,8 +52,10 @@ pub(crate) fn refused(output: &Output) -> String {
     let error = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(output.stdout.is_empty());
-    assert_eq!(error.lines().count(), 1, "{error}");
-    error
+    // Before it stands at most what the start had logged so far.
+    let (log, sentence) = error.trim_end().rsplit_once('\n').unwrap_or(("", error.trim_end()));
+    assert!(log.lines().all(|line| line.contains(" INFO starting")), "{error}");
+    sentence.to_owned()
 }
 
 impl Program {
@@ -57,13 +66,11 @@ impl Program {
     pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let stderr = child.stderr.take().unwrap();
         let log = Log::default();
-        let collected = Arc::clone(&log);
-        let collector = std::thread::spawn(move || collect(stderr, &collected));
+        let collector = collector(&mut child, &log);
         let address = announced(&mut stdout);
         let address = address.unwrap_or_else(|line| panic!("{line:?}\n{}", log.lock().unwrap()));
-        Program { child, stdout, log, collector: Some(collector), address }
+        Program { child, stdout, log, collector, address }
     }
 
     /// The address on the next line of the program's output.
@@ -109,8 +116,16 @@ impl Program {
         self.stdout.read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "", "stdout has nothing but addresses");
         let code = self.child.wait().unwrap().code();
-        self.collector.take().unwrap().join().unwrap();
+        if let Some(collector) = self.collector.take() {
+            collector.join().unwrap();
+        }
         (code, self.log())
+    }
+
+    /// Ctrl-C; whether everything went well, whatever became of the log.
+    pub(crate) fn interrupt_quietly(self) -> bool {
+        self.signal(Signal::INT);
+        self.wait().0 == Some(0)
     }
 
     /// Ctrl-C, and everything went well.
@@ -121,6 +136,12 @@ impl Program {
         assert!(log.contains("stopped: everything is saved"), "{log}");
         log
     }
+}
+
+/// A thread that collects the log, if it is not sent elsewhere.
+fn collector(child: &mut Child, log: &Log) -> Option<JoinHandle<()>> {
+    let (stderr, log) = (child.stderr.take()?, Arc::clone(log));
+    Some(std::thread::spawn(move || collect(stderr, &log)))
 }
 
 fn collect(stderr: impl Read, log: &Log) {

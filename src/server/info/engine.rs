@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::engine::{Durability, LevelStats, StallStats};
 
 use super::super::expiries::Expiries;
+use super::super::logging;
 use super::{Facts, Written};
 
 pub(super) fn write(text: &mut String, facts: &Facts<'_, '_>) -> Written {
@@ -27,6 +28,7 @@ pub(super) fn write(text: &mut String, facts: &Facts<'_, '_>) -> Written {
     writeln!(text, "parked_writes:{}", stats.parked)?;
     writeln!(text, "slow_readers_closed:{}", stats.slow_readers)?;
     writeln!(text, "http_attacks_closed:{}", stats.attacks)?;
+    writeln!(text, "log_lines_lost:{}", logging::lost_lines())?;
     writeln!(text, "log_warnings_left_out:{}", services.warnings.left_out())?;
     write_tables(text, facts)
 }

@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Poll};
-use signal_hook_mio::v1_0::Signals;
 use slab::Slab;
 
 use crate::engine::Engine;
@@ -28,6 +27,7 @@ use super::connection::{Connection, Flags};
 use super::dispatch::Services;
 use super::limits::{EVENTS_PER_POLL, POOLED_BUFFER_BYTES, POOLED_BUFFERS, READ_BUFFER_BYTES};
 use super::notify::Notifier;
+use super::signals::Signals;
 use super::token::{ConnectionId, Source};
 use super::workers::Completion;
 use super::{Settings, Stopped, Timeouts};
@@ -121,10 +121,9 @@ impl<'e> Reactor<'e> {
         }
     }
 
-    /// Stops on these signals from now on.
+    /// Acts upon these signals from now on.
     pub(crate) fn watch_signals(&mut self, mut signals: Signals) -> io::Result<()> {
-        let token = Source::Signals.token();
-        self.poll.registry().register(&mut signals, token, mio::Interest::READABLE)?;
+        signals.watch(self.poll.registry())?;
         self.signals = Some(signals);
         Ok(())
     }

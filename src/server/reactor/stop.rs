@@ -58,8 +58,7 @@ impl Stopping {
 impl Reactor<'_> {
     pub(super) fn take_signals(&mut self) {
         let Some(signals) = self.signals.as_mut() else { return };
-        for signal in signals.pending() {
-            tracing::info!(signal, "signal received");
+        for _ in 0..signals.take_stops() {
             self.stopping.request(self.now_ms);
         }
     }
