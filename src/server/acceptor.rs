@@ -130,7 +130,7 @@ impl Acceptor {
                 // The system is short of something, and would be so again at once.
                 Err(error) => {
                     if warnings.admit(Warning::AcceptFailed, now_ms) {
-                        tracing::warn!(%error, "no clients can be accepted for now");
+                        tracing::warn!(%error, "cannot accept clients for the moment");
                     }
                     self.paused_until_ms = Some(now_ms + ACCEPT_PAUSE.as_millis() as u64);
                 }

@@ -48,7 +48,7 @@ fn a_second_interrupt_does_not_wait_for_a_client_that_takes_nothing() {
     idle.ask(&format!("SET large {}", "x".repeat(1 << 20)), "OK");
     idle.send("GET large\n".repeat(40));
     program.signal(Signal::INT);
-    program.wait_for_log("stopping: finishing what was read");
+    program.wait_for_log("stopping: answering what was received");
     // A signal that comes too soon is taken for an echo of the first.
     while !program.log().contains("stopped") {
         std::thread::sleep(Duration::from_millis(50));

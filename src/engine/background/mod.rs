@@ -368,7 +368,7 @@ impl Inner {
     fn recovered(&self, has_room_again: bool) {
         self.faults.set_lacks_descriptors(false);
         if has_room_again && self.faults.leave_no_space() {
-            tracing::info!("there is room on the device again; writes are accepted");
+            tracing::info!("there is room on the device again: writes are accepted");
             self.emit(|| Event::RoomAgain);
             self.signal.notify();
             // The other thread would no longer try again by itself.
@@ -390,7 +390,7 @@ impl Inner {
             error if error.is_no_space() => {
                 self.faults.enter_no_space(error.clone(), self.options.room_bytes());
                 let needed = self.faults.needed_bytes();
-                tracing::error!(%error, needed, "no space left; writes are refused until there is, which is noticed by itself");
+                tracing::error!(%error, needed, "no space left on the device: writes are refused, and accepted again by themselves once there is room");
                 self.emit(|| Event::Fault { cause: error.clone() });
             }
             error => {
@@ -492,7 +492,7 @@ impl Inner {
                 && !error.can_pass()
             {
                 // An orphan: the next open removes it.
-                tracing::warn!(%error, "a file that nobody needs is left");
+                tracing::warn!(%error, "could not remove a file that is not needed");
             }
         }
     }
@@ -503,7 +503,7 @@ impl Inner {
         let sealed = self.commit.seal().and_then(|()| self.flush_everything());
         let outcome = sealed.and_then(|()| self.shorten_closed_log());
         if let Err(error) = &outcome {
-            tracing::error!(%error, "memory could not be flushed; the log keeps what it holds");
+            tracing::error!(%error, "could not flush the memtable; the log still holds its writes");
         }
         self.commit.stop();
         self.empty_trash();

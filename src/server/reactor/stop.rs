@@ -91,7 +91,7 @@ impl Reactor<'_> {
     }
 
     fn start_draining(&mut self) {
-        tracing::info!(clients = self.connections.len(), "stopping: finishing what was read");
+        tracing::info!(clients = self.connections.len(), "stopping: answering what was received");
         self.acceptor.close(self.poll.registry());
         let deadline_ms = self.now_ms + as_ms(self.timeouts.drain);
         self.stopping.phase = Phase::Draining { deadline_ms };
@@ -107,7 +107,7 @@ impl Reactor<'_> {
     fn start_closing(&mut self) {
         let left = self.connections.len();
         if left > 0 {
-            tracing::warn!(clients = left, "closing clients that did not collect their replies");
+            tracing::warn!(clients = left, "closing clients that did not read their replies");
         }
         for (_, connection) in &mut self.connections {
             connection.start_closing(CloseReason::Stopping);
