@@ -169,6 +169,10 @@ pub(crate) const EXPIRIES_PER_SLICE: usize = 512;
 /// The least time between two searches for keys that expire, and after one that failed.
 pub(crate) const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 
+/// After this time keys that could not be looked up are searched for again; those of damaged tables are
+/// not found then.
+pub(crate) const SWEEP_AGAIN: Duration = Duration::from_secs(5);
+
 /// How long after the start what has expired is kept though nobody wants to be told of it: programs
 /// switch events on once they have connected.
 pub(crate) const EXPIRED_KEPT: Duration = Duration::from_mins(1);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chronos::engine::Options;
-use chronos::engine::storage::sim::SimStorage;
+use chronos::engine::storage::sim::{FaultKind, SimStorage, Times};
 use chronos::server::{Settings, Timeouts};
 
 use super::admin::{bulk, request};
@@ -358,5 +358,27 @@ fn on_a_full_disk_what_cannot_be_told_waits() {
     client.say("MGET k1 k2", "*2\r\n$-1\r\n$-1");
     storage.set_capacity(None);
     listener.hears_all(200);
+    harness.stop();
+}
+
+#[test]
+fn keys_that_could_not_be_read_are_told_of_once_they_can_be() {
+    let world = World::new();
+    let (harness, mut client) = world.start("");
+    fill(&mut client, 4_000, 100);
+    client.say("COMPACT", "+OK_COMPACTED");
+    harness.stop();
+    world.clock.advance(1_000);
+    let (harness, mut client) = world.start("Ex");
+    let begun = std::time::Instant::now();
+    while client.info("engine", "expiry_index_bytes") == "0" {
+        assert!(begun.elapsed() < PATIENCE);
+    }
+    world.storage.set_cold(true);
+    let failing = world.storage.read_count() + 1;
+    world.storage.fail_read(failing, FaultKind::TooManyFiles, Times::Once);
+    Listener::new(&harness).hears_all(4_000);
+    assert!(world.storage.read_count() >= failing, "one could not be read");
+    world.storage.clear_faults();
     harness.stop();
 }

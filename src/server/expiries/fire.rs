@@ -9,7 +9,8 @@ use super::super::dispatch::Services;
 use super::super::effects::Classes;
 use super::super::keyspace::{Fetched, Standing};
 use super::super::limits::{
-    EXPIRED_TOMBSTONES_BYTES, EXPIRING_SLICE, EXPIRY_READS, MESSAGES_HARD_BYTES, SWEEP_PAUSE,
+    EXPIRED_TOMBSTONES_BYTES, EXPIRING_SLICE, EXPIRY_READS, MESSAGES_HARD_BYTES, SWEEP_AGAIN,
+    SWEEP_PAUSE,
 };
 use super::super::workers::Job;
 use super::sweep::Slice;
@@ -18,9 +19,6 @@ use super::{Expiries, Looked, Search, Sweep, as_ms};
 /// How long to wait when the engine does not take writes for now, and when it does not at all.
 const STALLED_PAUSE: Duration = Duration::from_millis(5);
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
-
-/// Keys that are looked up between two looks at the clock.
-const KEYS_PER_LOOK: usize = 16;
 
 /// Keys whose time has come, and the write that deletes them.
 #[derive(Default)]
@@ -110,12 +108,7 @@ impl Services<'_> {
         let (begun, now_ms) = (Instant::now(), self.keyspace.now_ms());
         let mut due = Due::default();
         self.take_looked(&mut due);
-        let mut taken = 0;
-        while due.keys.len() < most && !due.is_full() {
-            taken += 1;
-            if taken % KEYS_PER_LOOK == 0 && begun.elapsed() >= EXPIRING_SLICE {
-                break;
-            }
+        while due.keys.len() < most && !due.is_full() && begun.elapsed() < EXPIRING_SLICE {
             let Some(expiries) = &mut self.keyspace.expiries else { break };
             let Some((key, expires_ms)) = expiries.index.take_due(from_ms, now_ms) else { break };
             if !self.look(&key, expires_ms, &mut due) {
@@ -147,6 +140,7 @@ impl Services<'_> {
             Standing::Expires(expires_ms) if expires_ms <= now_ms => due.add(key, expires_ms),
             Standing::Expires(expires_ms) => expiries.set(key, Some(expires_ms)),
             Standing::Stays => {}
+            Standing::Failed => expiries.sweep_again(self.tick_ms + as_ms(SWEEP_AGAIN)),
             Standing::Unread(read) => {
                 let job = Job::Expiry { owner: expiries.number, key: key.to_vec(), read };
                 if expiries.reads >= EXPIRY_READS || !self.workers.submit(job) {
@@ -185,9 +179,11 @@ impl Services<'_> {
         let expiries = self.keyspace.expiries.as_mut();
         let Some(expiries) = expiries.filter(|expiries| expiries.number == owner) else { return };
         expiries.reads -= 1;
-        // Of a damaged table nothing can be told; the next sweep passes over it.
-        let Fetched { key, read, result: Ok(Some(record)) } = fetched else { return };
-        match record.expires_ms {
+        let Fetched { key, read, result } = fetched;
+        let Ok(record) = result else {
+            return expiries.sweep_again(self.tick_ms + as_ms(SWEEP_AGAIN));
+        };
+        match record.and_then(|record| record.expires_ms) {
             Some(expires_ms) if expires_ms <= now_ms => {
                 expiries.looked.push(Looked { key, expires_ms, read });
             }
@@ -215,7 +211,7 @@ impl Services<'_> {
             Search::Paused { sweep, .. } => Some(sweep),
             Search::Idle { .. } | Search::Under { .. } => {
                 expiries.index.begin_sweep();
-                expiries.has_left = false;
+                expiries.again_ms = None;
                 None
             }
         };
@@ -243,7 +239,7 @@ impl Services<'_> {
         let is_held = tick_ms < expiries.held_until_ms;
         for (key, expires_ms) in sweep.found.drain(..) {
             if is_held && !self.attention.is_told(expires_ms) {
-                expiries.has_left = true;
+                expiries.sweep_again(expiries.held_until_ms);
             } else {
                 expiries.index.add_found(&key, expires_ms);
             }

@@ -62,9 +62,10 @@ pub(crate) struct Expiries {
     begun_ms: u64,
     /// but not for longer than this, in milliseconds of the reactor's clock.
     held_until_ms: u64,
-    /// Whether a sweep has left keys that expired while nobody wanted to know: for as long as others are
-    /// held somebody may meet them, and they are deleted then.
-    has_left: bool,
+    /// When a sweep has to find what one has left, in milliseconds of the reactor's clock: keys that expired
+    /// while nobody wanted to know, for as long as others are held somebody may meet them; and keys that
+    /// could not be looked up.
+    again_ms: Option<u64>,
     /// What is to be freed where nobody waits for it.
     emptied: Vec<Part>,
 }
@@ -80,7 +81,7 @@ impl Expiries {
             wait_ms: 0,
             begun_ms,
             held_until_ms,
-            has_left: false,
+            again_ms: None,
             emptied: Vec::new(),
         }
     }
@@ -125,9 +126,9 @@ impl Expiries {
         let fires_in_ms = due_in_ms.map(|ms| ms.max(self.wait_ms.saturating_sub(tick_ms)));
         let search_ms = match &self.search {
             Search::Idle { until_ms } if self.wants_sweep(tick_ms) => Some(*until_ms),
-            Search::Idle { .. } if self.has_left => Some(self.held_until_ms),
+            Search::Idle { until_ms } => self.again_ms.map(|again_ms| again_ms.max(*until_ms)),
             Search::Paused { until_ms, .. } => Some(*until_ms),
-            Search::Idle { .. } | Search::Under { .. } => None,
+            Search::Under { .. } => None,
         };
         let search_in_ms = search_ms.map(|until_ms| until_ms.saturating_sub(tick_ms));
         let is_held = self.told_from_ms(tick_ms, is_heard) > 0 && self.index.next_ms(0).is_some();
@@ -148,8 +149,13 @@ impl Expiries {
 
     /// Whether a sweep would find what is not known and has room here.
     fn wants_sweep(&self, tick_ms: u64) -> bool {
-        let is_left = self.has_left && tick_ms >= self.held_until_ms;
+        let is_left = self.again_ms.is_some_and(|again_ms| again_ms <= tick_ms);
         is_left || (!self.index.is_complete() && self.index.is_half_empty())
+    }
+
+    /// Has a sweep find again what was left.
+    fn sweep_again(&mut self, at_ms: u64) {
+        self.again_ms = Some(self.again_ms.map_or(at_ms, |again_ms| again_ms.min(at_ms)));
     }
 
     fn wait(&mut self, tick_ms: u64, how_long: Duration) {
@@ -311,7 +317,7 @@ mod tests {
         expiries.set(b"\0l", Some(510));
         assert_eq!(expiries.next_in_ms(100, 500, false), Some(10), "it expires only now");
         expiries.index.clear(0);
-        expiries.has_left = true;
+        expiries.sweep_again(700);
         assert_eq!(expiries.next_in_ms(100, 500, true), Some(600), "to look once more");
         assert!(!expiries.wants_sweep(100) && expiries.wants_sweep(700));
     }

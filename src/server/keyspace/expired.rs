@@ -17,8 +17,10 @@ use super::{Found, Keyspace};
 pub(crate) enum Standing {
     /// Its value expires at this time, or did.
     Expires(u64),
-    /// It does not expire, is not there, or cannot be read.
+    /// It does not expire, or is not there.
     Stays,
+    /// It cannot be read.
+    Failed,
     /// This has to be read.
     Unread(TableRead),
 }
@@ -36,7 +38,8 @@ impl Keyspace<'_> {
         let session = self.session.get_or_insert_with(|| engine.session());
         match session.lookup_expired(key) {
             Ok(Lookup::Found(record)) => Standing::of(record.expires_ms),
-            Ok(Lookup::Missing { .. }) | Err(_) => Standing::Stays,
+            Ok(Lookup::Missing { .. }) => Standing::Stays,
+            Err(_) => Standing::Failed,
             Ok(Lookup::Deferred(read)) => Standing::Unread(read),
         }
     }
@@ -90,7 +93,7 @@ impl Keyspace<'_> {
                 Standing::Expires(expires_ms) if expires_ms <= now_ms => {
                     self.met.insert(key, expires_ms);
                 }
-                Standing::Expires(_) | Standing::Stays => {}
+                Standing::Expires(_) | Standing::Stays | Standing::Failed => {}
                 Standing::Unread(read) => self.wanted.push((key, read)),
             }
         }
@@ -106,7 +109,7 @@ impl Keyspace<'_> {
         let fetched = self.fetched.get(key).filter(|done| session.confirms(&done.read, key));
         match fetched.map(|done| &done.result) {
             Some(Ok(record)) => Standing::of(record.as_ref().and_then(|record| record.expires_ms)),
-            Some(Err(_)) => Standing::Stays,
+            Some(Err(_)) => Standing::Failed,
             None => Standing::Unread(read),
         }
     }
