@@ -261,6 +261,10 @@ fn append(prompt: &mut Prompt, path: &Path) -> rustyline::Result<()> {
     if let Some(folder) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
+    // A device stays as it is, and keeps nothing: /dev/null says that no history is wanted.
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Ok(());
+    }
     let file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
     prompt.append_history(path)
@@ -355,6 +359,11 @@ mod tests {
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
             fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         }
+        let mode = || fs::metadata("/dev/null").unwrap().permissions().mode();
+        let before = mode();
+        append(&mut open_prompt(false, Rc::new(CommandTable)).unwrap(), Path::new("/dev/null"))
+            .unwrap();
+        assert_eq!(mode(), before);
         let kept = fs::read_to_string(&path).unwrap();
         assert!(kept.contains("GET 0") && kept.contains("GET 1"), "{kept}");
     }

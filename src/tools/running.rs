@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -192,7 +192,7 @@ fn try_hold(dir: &Path) -> io::Result<Option<Held>> {
         let before = fs::metadata(dir)?.ino();
         match fs::remove_dir_all(&held.dir) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => fs::create_dir(&held.dir)?,
+            _ => fs::DirBuilder::new().mode(0o700).create(&held.dir)?,
         }
         for entry in fs::read_dir(dir)? {
             let entry = entry?;

@@ -141,8 +141,12 @@ fn mass_insertion_counts_replies() {
     assert_ran(&output, 1, lines.as_bytes(), "ERR no");
     let output = pipe(port, &resp(&["--pipe"]), b"");
     assert_ran(&output, 0, lines.replace("1000", "0").replace("3000", "0").as_bytes(), "");
-    let closed = pipe(port, &resp(&["--pipe"]), b"*1\r\n$5\r\nCLOSE\r\n");
+    let broken = b"*1\r\n$6\r\nPUSHED\r\n*1\r\n$5\r\nCLOSE\r\n";
+    let said =
+        "1 replies had come, and whether what was sent after that was carried out is unknown";
+    let closed = pipe(port, &resp(&["--pipe"]), broken);
     assert_eq!(closed.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&closed.stderr).contains(said));
 }
 
 #[test]

@@ -49,7 +49,14 @@ pub(crate) fn run(
     let mut counts = Counts::default();
     match collect(runner, &mut link, &sent, &mark, timeout, &mut counts)? {
         Ok(()) => {}
-        Err(error) => return runner.output.fail(&error, Exit::Unusable),
+        Err(error) => {
+            let message = format!(
+                "{error}; {} replies had come, and whether what was sent after that was carried out is \
+                 unknown",
+                counts.replies
+            );
+            return runner.output.fail(&message, Exit::Unusable);
+        }
     }
     writeln!(runner.output.out, "errors: {}, replies: {}", counts.errors, counts.replies)?;
     Ok(if counts.errors > 0 { Exit::Refused } else { Exit::Fine })
