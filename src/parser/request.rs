@@ -194,6 +194,14 @@ impl Parser {
         }
     }
 
+    /// Memory that it holds for a request that is not complete, in bytes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match self {
+            Parser::Line(_) => 0,
+            Parser::Resp(parser) => parser.held_bytes(),
+        }
+    }
+
     /// Whether a request is thrown away for its length.
     pub(crate) fn is_discarding(&self) -> bool {
         matches!(self, Parser::Line(parser) if parser.is_discarding())

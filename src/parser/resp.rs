@@ -111,6 +111,12 @@ impl RespParser {
         Item::Array { consumed: at - used, words }
     }
 
+    /// Memory that it holds for a request that is not complete, in bytes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let spans = self.progress.as_ref().map_or(0, |progress| progress.spans.capacity());
+        spans * size_of::<Span>()
+    }
+
     /// Goes on with a request that was not complete.
     fn go_on(
         &mut self,

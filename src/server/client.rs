@@ -47,6 +47,11 @@ impl Traits {
     /// All of which the fast path must know nothing.
     const UNUSUAL: Traits = Traits(!(Self::AUTHENTICATED.0 | Self::NO_EVICT.0 | Self::NO_TOUCH.0));
 
+    /// All of both.
+    pub(crate) const fn or(self, other: Traits) -> Traits {
+        Traits(self.0 | other.0)
+    }
+
     /// Whether any of these is set.
     #[inline]
     pub(crate) fn has(self, traits: Traits) -> bool {
@@ -164,9 +169,9 @@ pub(crate) struct Client {
     pub(crate) last_command: Option<&'static Command>,
     /// The number of its socket.
     pub(crate) descriptor: i32,
-    /// Memory of its input buffer when it was last served, in bytes.
+    /// What it has sent and nobody has consumed yet, in bytes.
     pub(crate) input_bytes: u32,
-    /// Replies that it did not take when it was last offered some, in bytes.
+    /// Replies that it has not taken, in bytes.
     pub(crate) unread_bytes: u32,
     pub(crate) names: Option<Box<Names>>,
     pub(crate) transaction: Option<Box<Transaction>>,
@@ -214,6 +219,14 @@ impl Client {
         self.traits.has(Traits::AUTHENTICATED)
             && !self.traits.has(Traits::UNUSUAL)
             && self.fetched.is_empty()
+    }
+
+    /// Memory that is held for it beyond its connection's buffers, in bytes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let transaction = self.transaction.as_deref();
+        transaction.map_or(0, |one| one.queued_bytes + one.watched_bytes)
+            + self.subscriptions.as_deref().map_or(0, |all| all.bytes)
+            + self.fetched_bytes
     }
 
     /// Whether it does not want the answer to this command.
@@ -274,6 +287,12 @@ impl Clients {
     /// The client of a connection, unless it is lent out.
     pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Client> {
         let client = self.slots.get_mut(id.slot as usize)?.as_deref_mut()?;
+        (client.id == id).then_some(client)
+    }
+
+    /// The same, to be looked at.
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Client> {
+        let client = self.slots.get(id.slot as usize)?.as_deref()?;
         (client.id == id).then_some(client)
     }
 

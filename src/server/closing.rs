@@ -24,9 +24,11 @@ pub(crate) enum CloseReason {
     EndlessLine,
     /// A request of it stood unfinished for too long.
     Unfinished,
+    /// It asked for nothing for longer than clients may.
+    Idle,
     /// It does not read its replies, or the messages that it asked for.
     SlowReader,
-    /// All clients' buffers together were over their bound, and its were the largest.
+    /// All clients together held more than they may, and it held most for what it moved.
     Buffers,
     /// The system cannot say any more when it is ready.
     Unwatched,
@@ -52,6 +54,7 @@ impl CloseReason {
             | CloseReason::Broken
             | CloseReason::Protocol
             | CloseReason::Unfinished
+            | CloseReason::Idle
             | CloseReason::LogFailed
             | CloseReason::Stopping => None,
         }
@@ -69,9 +72,10 @@ impl fmt::Display for CloseReason {
             CloseReason::Http => "it spoke HTTP: possibly a browser made to attack this port",
             CloseReason::EndlessLine => "it sent a line without end",
             CloseReason::Unfinished => "a request stood unfinished for too long",
+            CloseReason::Idle => "the client was idle for too long",
             CloseReason::SlowReader => "the client does not read its replies",
             CloseReason::Buffers => {
-                "all clients' buffers are over their bound, and its were the largest"
+                "all clients together hold more than they may, and it held most for what it moved"
             }
             CloseReason::Unwatched => "the system cannot watch it",
             CloseReason::LogFailed => "the log has failed",

@@ -2,16 +2,21 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
 use crate::engine::{Durability, Options};
 
-use super::Settings;
+use super::bounds::{self, ClientsBound, OutputBounds};
 use super::effects::{CLASSES_FAULT, Classes};
 use super::keyspace::MAX_DATABASES;
-use super::limits::{DATABASES, MAX_WORKERS, MIN_MEMORY_BYTES, MIN_SEGMENT_BYTES, WORKERS};
+use super::limits::{
+    DATABASES, KEEPALIVE_SECONDS, MAX_WORKERS, MIN_MEMORY_BYTES, MIN_SEGMENT_BYTES, OUTPUT_BOUNDS,
+    REQUEST_STUCK, WORKERS,
+};
+use super::{Settings, Timeouts};
 
 /// Chronos: a persistent key-value server.
 #[derive(Debug, Clone, Parser)]
@@ -84,6 +89,31 @@ pub struct Config {
     /// What is logged to stderr: off, error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: LevelFilter,
+
+    /// What all clients together may make the server hold (requests, replies, queued commands), in
+    /// bytes, or in percent of --memory-bytes; past it the worst are closed. 0: no bound.
+    #[arg(long, value_name = "BYTES", default_value = "1g", value_parser = parse_clients_bound)]
+    pub maxmemory_clients: ClientsBound,
+
+    /// What one client may leave unread: CLASS HARD SOFT SECONDS, where CLASS is normal or pubsub.
+    /// Above HARD bytes it is closed at once, above SOFT bytes after so many seconds; 0: no bound.
+    #[arg(long, value_name = "BOUNDS", default_value_t = OUTPUT_BOUNDS, value_parser = parse_output_bounds)]
+    pub client_output_buffer_limit: OutputBounds,
+
+    /// After how many seconds of silence a client's machine is asked whether it is still there; one
+    /// that does not answer for as long again is given up. 0: never.
+    #[arg(long, value_name = "SECONDS", default_value_t = KEEPALIVE_SECONDS)]
+    pub tcp_keepalive: u32,
+
+    /// After how many seconds a client that asks for nothing, and listens to nothing, is closed. 0:
+    /// never.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub timeout: u64,
+
+    /// After how many seconds a client is closed that has begun a request and sends no more of it. 0:
+    /// never.
+    #[arg(long, value_name = "SECONDS", default_value_t = REQUEST_STUCK.as_secs())]
+    pub request_timeout: u64,
 
     /// Threads for reads that have to wait for the disk, 1 to 64.
     #[arg(long, value_name = "N", default_value_t = WORKERS, value_parser = parse_workers)]
@@ -161,6 +191,14 @@ impl Config {
             checkpoint_dir: self.checkpoint_dir(),
             data_dir: Some(self.data_dir.clone()),
             memory_bytes: self.memory_bytes,
+            clients_bound: self.maxmemory_clients,
+            output_bounds: self.client_output_buffer_limit,
+            keepalive_seconds: self.tcp_keepalive,
+            idle_seconds: self.timeout,
+            timeouts: Timeouts {
+                request_stuck: Duration::from_secs(self.request_timeout),
+                ..Timeouts::default()
+            },
             ..Settings::default()
         }
     }
@@ -191,21 +229,23 @@ fn parse_memory(text: &str) -> Result<usize, String> {
     Ok(bytes)
 }
 
-/// Reads a number of bytes such as `1048576`, `64m`, `64MiB` or `2GB`.
 fn parse_bytes(text: &str) -> Result<usize, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, suffix) = text.split_at(digits);
-    let shift = match suffix.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => Some(0),
-        "k" | "kb" | "kib" => Some(10),
-        "m" | "mb" | "mib" => Some(20),
-        "g" | "gb" | "gib" => Some(30),
-        _ => None,
-    };
-    let bytes = shift.zip(number.parse::<usize>().ok());
-    bytes.and_then(|(shift, number)| number.checked_mul(1 << shift)).ok_or_else(|| {
+    bounds::parse_bytes(text).ok_or_else(|| {
         "not a number of bytes; write, for example, 268435456, 256m or 1g".to_owned()
     })
+}
+
+fn parse_clients_bound(text: &str) -> Result<ClientsBound, String> {
+    ClientsBound::parse(text).ok_or_else(|| {
+        "not a number of bytes nor a share; write, for example, 1g, 50% or 0 for no bound"
+            .to_owned()
+    })
+}
+
+fn parse_output_bounds(text: &str) -> Result<OutputBounds, String> {
+    OUTPUT_BOUNDS
+        .changed(text)
+        .map_err(|why| format!("{why} Write, for example, \"normal 512m 0 0 pubsub 32m 8m 60\"."))
 }
 
 fn parse_workers(text: &str) -> Result<usize, String> {

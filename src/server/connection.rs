@@ -2,22 +2,30 @@
 //!
 //! A connection gets turns. In a turn it either executes what is left over from the turn before, or
 //! reads once and executes that, in place in the shared buffer; only what it cannot consume is copied
-//! out. It never reads while whole requests are left over: that is how a client that sends faster
-//! than it is served is slowed down by TCP, and how memory stays bounded. The socket is a type
-//! parameter so that tests can script it.
+//! out. It does not read while it can execute what is left over: that is how a client that sends faster
+//! than it is served is slowed down by TCP.
+//!
+//! But a client may send all its requests before it takes a reply, and would wait for ever for a server
+//! that waits for it. So while replies wait for the client, nothing is executed, but what it sends is
+//! read on into a backlog; when that is long as well, requests are executed after all, and replies
+//! pile up. What ends this is the bound on the client's output, or memory, of which the reactor decides
+//! who gets it. The socket is a type parameter so that tests can script it.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::num::NonZeroU64;
 
 use crate::engine::Seq;
 use crate::parser::request::{BATCH, Batch, Item, Parser};
 use crate::parser::{Protocol, SyntaxError};
 
+use super::bounds::OutputBound;
 use super::client::{Client, Traits};
 use super::closing::CloseReason;
 use super::dispatch::{Asker, Next, Services};
 pub(crate) use super::flags::Flags;
+use super::holdings::Pace;
 use super::input::Input;
-use super::limits::{BYTES_PER_TURN, COMMANDS_PER_TURN, OUTPUT_HARD_BYTES};
+use super::limits::{BACKLOG_BYTES, BYTES_PER_TURN, COMMANDS_PER_TURN, OUTPUT_SOFT_BYTES};
 use super::outbox::{Flushed, Outbox};
 use super::token::ConnectionId;
 
@@ -60,6 +68,13 @@ pub(crate) struct Connection<S> {
     pub(crate) input_ms: u64,
     /// When output was last taken, or began to wait; also when lingering began.
     pub(crate) output_ms: u64,
+    /// The millisecond after which more output has waited than its soft bound allows.
+    over_soft_ms: Option<NonZeroU64>,
+    pub(crate) pace: Pace,
+    /// What all clients' holdings count for this one, in bytes.
+    pub(crate) counted_bytes: usize,
+    /// What it held when it began to close, in bytes.
+    pub(crate) closing_bytes: usize,
 }
 
 impl<S: Read + Write> Connection<S> {
@@ -74,6 +89,10 @@ impl<S: Read + Write> Connection<S> {
             outbox: Outbox::default(),
             input_ms: now_ms,
             output_ms: now_ms,
+            over_soft_ms: None,
+            pace: Pace::default(),
+            counted_bytes: 0,
+            closing_bytes: 0,
         }
     }
 
@@ -82,14 +101,35 @@ impl<S: Read + Write> Connection<S> {
         self.parser = Some(Parser::of(protocol));
     }
 
-    /// Whether a turn would do anything now.
-    pub(crate) fn wants_turn(&self) -> bool {
+    /// Whether a turn would do anything now. Where memory is short, nothing more is taken from a client
+    /// that does not take its replies.
+    pub(crate) fn wants_turn(&self, is_short: bool) -> bool {
         if self.flags.has(Flags::LINGERING) {
             return self.flags.has(Flags::READABLE);
         }
-        !self.flags.has(Flags::CLOSING.or(Flags::PARKED).or(Flags::AWAITING))
-            && self.flags.has(Flags::UNPARSED.or(Flags::READABLE))
-            && self.outbox.has_room()
+        if self.flags.has(Flags::CLOSING.or(Flags::PARKED).or(Flags::AWAITING)) {
+            return false;
+        }
+        if self.outbox.has_room(OUTPUT_SOFT_BYTES) {
+            return self.flags.has(Flags::UNPARSED.or(Flags::READABLE));
+        }
+        if !self.flags.has(Flags::BLOCKED) || is_short {
+            return false;
+        }
+        let reads_on = self.flags.has(Flags::READABLE) && self.input.len() < BACKLOG_BYTES;
+        reads_on || (self.may_overfill() && self.flags.has(Flags::UNPARSED.or(Flags::READABLE)))
+    }
+
+    /// Whether a request may be executed now, so far as it depends on what waits for the client.
+    fn may_execute(&self) -> bool {
+        self.outbox.has_room(OUTPUT_SOFT_BYTES) || self.may_overfill()
+    }
+
+    /// Whether there is nothing to read for but replies that pile up.
+    fn may_overfill(&self) -> bool {
+        self.flags.has(Flags::BLOCKED)
+            && self.input.len() >= BACKLOG_BYTES
+            && self.outbox.may_reserve()
     }
 
     /// Whether a request has begun to come in and is not complete.
@@ -103,9 +143,22 @@ impl<S: Read + Write> Connection<S> {
         self.parser.as_ref().is_some_and(Parser::is_discarding)
     }
 
-    /// Whether more output is queued than any client may leave unread.
-    pub(crate) fn is_over_hard_bound(&self) -> bool {
-        self.outbox.queued_bytes() > OUTPUT_HARD_BYTES
+    /// Whether it leaves more output unread than it may.
+    pub(crate) fn breaches(&mut self, bound: OutputBound, now_ms: u64) -> bool {
+        let unread_bytes = self.outbox.queued_bytes();
+        let is_over = |bytes| bytes > 0 && unread_bytes > bytes;
+        if !is_over(bound.soft_bytes) {
+            self.over_soft_ms = None;
+            return is_over(bound.hard_bytes);
+        }
+        let since = *self.over_soft_ms.get_or_insert(NonZeroU64::MIN.saturating_add(now_ms));
+        let soft_ms = bound.soft_seconds.saturating_mul(1000);
+        is_over(bound.hard_bytes) || (now_ms + 1).saturating_sub(since.get()) >= soft_ms
+    }
+
+    /// For how long it has neither taken nor sent anything, in milliseconds.
+    pub(crate) fn idle_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.input_ms.max(self.output_ms))
     }
 
     /// Why it closes: so far, that the client left.
@@ -113,9 +166,15 @@ impl<S: Read + Write> Connection<S> {
         self.close_reason.unwrap_or(CloseReason::Ended)
     }
 
+    /// What it has sent and nobody has consumed yet, in bytes.
+    pub(crate) fn input_bytes(&self) -> usize {
+        self.input.len()
+    }
+
     /// Memory that its buffers hold, in bytes.
     pub(crate) fn buffer_bytes(&self) -> usize {
-        self.input.capacity() + self.outbox.capacity()
+        let parsing = self.parser.as_ref().map_or(0, Parser::held_bytes);
+        self.input.capacity() + self.outbox.capacity() + parsing
     }
 
     /// Takes a turn: see the module.
@@ -133,7 +192,6 @@ impl<S: Read + Write> Connection<S> {
         };
         client.served_ms = now_ms;
         let turn = self.turn_of(&mut client, services, scratch, now_ms);
-        client.input_bytes = self.input.capacity() as u32;
         if self.flags.has(Flags::CLOSING) {
             client.traits.set(Traits::LEAVING);
         }
@@ -148,22 +206,32 @@ impl<S: Read + Write> Connection<S> {
         scratch: &mut [u8],
         now_ms: u64,
     ) -> io::Result<Turn> {
-        if self.flags.has(Flags::UNPARSED) {
+        let is_left = self.flags.has(Flags::UNPARSED);
+        if is_left && self.may_execute() {
             return Ok(self.execute_input(client, services));
         }
         if !self.flags.has(Flags::READABLE) {
             return Ok(Turn::Drained);
         }
-        match self.read(scratch)? {
-            None => Ok(Turn::Drained),
-            Some(0) => Ok(self.end_of_input(client, services)),
-            Some(count) => {
-                services.stats.reads += 1;
-                services.stats.read_bytes += count as u64;
-                self.input_ms = now_ms;
-                Ok(self.execute_read(&scratch[..count], client, services))
-            }
+        let Some(count) = self.read(scratch)? else { return Ok(Turn::Drained) };
+        if count == 0 && is_left {
+            self.flags.set(Flags::ENDS);
+            self.flags.clear(Flags::READABLE);
+            return Ok(Turn::Full);
         }
+        if count == 0 {
+            return Ok(self.end_of_input(client, services));
+        }
+        services.stats.reads += 1;
+        services.stats.read_bytes += count as u64;
+        self.input_ms = now_ms;
+        self.pace.count(count, now_ms);
+        if !is_left && self.may_execute() {
+            return Ok(self.execute_read(&scratch[..count], client, services));
+        }
+        self.input.append_backlog(&scratch[..count]);
+        self.flags.set(Flags::UNPARSED);
+        Ok(Turn::Full)
     }
 
     /// Reads once. `None`: nothing there. Zero: the end.
@@ -206,8 +274,14 @@ impl<S: Read + Write> Connection<S> {
 
     fn execute_input(&mut self, client: &mut Client, services: &mut Services<'_>) -> Turn {
         let mut input = std::mem::take(&mut self.input);
-        let (used, turn) = self.execute(input.bytes(), client, services);
+        if input.front().is_empty() {
+            input.advance();
+        }
+        let (used, mut turn) = self.execute(input.front(), client, services);
         input.consume(used);
+        if turn == Turn::Drained && input.advance() {
+            turn = Turn::Budget;
+        }
         self.input = input;
         self.end_turn(turn)
     }
@@ -221,6 +295,9 @@ impl<S: Read + Write> Connection<S> {
             }
             _ => self.flags.clear(Flags::UNPARSED),
         };
+        if !self.flags.has(Flags::UNPARSED) && self.flags.clear(Flags::ENDS) {
+            self.flags.set(Flags::READABLE);
+        }
         match turn {
             Turn::Stalled => _ = self.flags.set(Flags::PARKED),
             Turn::Awaiting => _ = self.flags.set(Flags::AWAITING),
@@ -232,6 +309,9 @@ impl<S: Read + Write> Connection<S> {
 
     /// Executes nothing further; closes once all replies are sent.
     pub(crate) fn start_closing(&mut self, reason: CloseReason) {
+        if self.close_reason.is_none() {
+            self.closing_bytes = self.buffer_bytes();
+        }
         // The first reason is the right one, unless the client has to be thrown out in the end.
         if self.close_reason.is_none() || reason.warning().is_some() {
             self.close_reason = Some(reason);
@@ -253,12 +333,18 @@ impl<S: Read + Write> Connection<S> {
             client.protocol = Protocol::detect(first);
             self.expect(client.protocol);
         }
+        // Where replies pile up already, they may grow by as much at a time.
+        let mut most_bytes = OUTPUT_SOFT_BYTES;
+        if !self.outbox.has_room(most_bytes) {
+            most_bytes += self.outbox.expected_bytes();
+        }
         let mut batch = std::mem::take(&mut services.batch);
         services.turn_bytes = 0;
         let mut used = 0;
         let mut turn = Turn::Budget;
         for _ in 0..COMMANDS_PER_TURN / BATCH {
-            let (count, end) = self.execute_batch(&bytes[used..], &mut batch, client, services);
+            let rest = &bytes[used..];
+            let (count, end) = self.execute_batch(rest, &mut batch, most_bytes, client, services);
             used += count;
             if let Some(end) = end {
                 turn = end;
@@ -278,6 +364,7 @@ impl<S: Read + Write> Connection<S> {
         &mut self,
         bytes: &[u8],
         batch: &mut Batch,
+        most_bytes: usize,
         client: &mut Client,
         services: &mut Services<'_>,
     ) -> (usize, Option<Turn>) {
@@ -288,7 +375,7 @@ impl<S: Read + Write> Connection<S> {
         let mut asker = Asker { client, outbox: &mut self.outbox };
         let mut used = 0;
         for item in batch.items() {
-            if !matches!(item, Item::Partial) && !asker.outbox.has_room() {
+            if !matches!(item, Item::Partial) && !asker.outbox.has_room(most_bytes) {
                 parser.forget();
                 return (used, Some(Turn::Full));
             }
@@ -322,6 +409,7 @@ impl<S: Read + Write> Connection<S> {
                     return (used, None);
                 }
                 Item::Broken { error } => {
+                    services.stats.count_broken(error);
                     services.refuse_bytes(error, &mut asker);
                     return (used, Some(Turn::Closing(CloseReason::Protocol)));
                 }
@@ -329,7 +417,10 @@ impl<S: Read + Write> Connection<S> {
                     services.stats.attacks += 1;
                     return (used, Some(Turn::Abort(CloseReason::Http)));
                 }
-                Item::Flood => return (used, Some(Turn::Abort(CloseReason::EndlessLine))),
+                Item::Flood => {
+                    services.stats.query_limit_closed += 1;
+                    return (used, Some(Turn::Abort(CloseReason::EndlessLine)));
+                }
             };
             match next {
                 Next::Continue => {
@@ -384,12 +475,14 @@ impl<S: Read + Write> Connection<S> {
         self.outbox.release(durable)
     }
 
-    /// Writes once.
+    /// Writes what it may.
     pub(crate) fn flush(&mut self, now_ms: u64) -> io::Result<Flushed> {
         let flushed = self.outbox.flush(&mut self.socket)?;
-        if !matches!(flushed, Flushed::Blocked(0)) || !self.flags.has(Flags::BLOCKED) {
+        let (Flushed::All(count) | Flushed::Budget(count) | Flushed::Blocked(count)) = flushed;
+        if count > 0 || !self.flags.has(Flags::BLOCKED) {
             self.output_ms = now_ms;
         }
+        self.pace.count(count, now_ms);
         Ok(flushed)
     }
 
@@ -400,184 +493,4 @@ impl<S: Read + Write> Connection<S> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-    use std::sync::Arc;
-
-    use super::super::Settings;
-    use super::super::notify::Notifier;
-    use super::*;
-    use crate::engine::storage::sim::SimStorage;
-    use crate::engine::{Engine, Environment, Options, SystemClock};
-
-    /// A socket whose reads are scripted; running out of script is `WouldBlock`.
-    #[derive(Default)]
-    struct Script {
-        reads: VecDeque<io::Result<Vec<u8>>>,
-        written: Vec<u8>,
-    }
-
-    impl Read for Script {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let bytes = self.reads.pop_front().unwrap_or(Err(ErrorKind::WouldBlock.into()))?;
-            buffer[..bytes.len()].copy_from_slice(&bytes);
-            Ok(bytes.len())
-        }
-    }
-
-    impl Write for Script {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.written.extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// Runs a test on a connection with the services of an empty database.
-    fn with_connection(test: impl FnOnce(&mut Connection<Script>, &mut Services<'_>)) {
-        let environment = Environment {
-            storage: Arc::new(SimStorage::new(1)),
-            clock: Arc::new(SystemClock),
-            random: Arc::new(|| 4),
-        };
-        let options =
-            Options { memory_bytes: 1 << 20, wal_segment_bytes: 1 << 20, ..Options::default() };
-        let (engine, _) = Engine::open(environment, options).unwrap();
-        let poll = mio::Poll::new().unwrap();
-        let notifier = Arc::new(Notifier::new(poll.registry()).unwrap());
-        let settings = Settings { workers: 1, ..Settings::default() };
-        let mut services = Services::new(&engine, &settings, Vec::new(), notifier).unwrap();
-        let id = ConnectionId { slot: 0, generation: 0 };
-        let address = "127.0.0.1:1".parse().unwrap();
-        services.add_client(id, address, address);
-        test(&mut Connection::new(Script::default(), id, 0), &mut services);
-    }
-
-    fn turn(connection: &mut Connection<Script>, services: &mut Services<'_>) -> Turn {
-        let mut scratch = [0; 4096];
-        connection.flags.set(Flags::READABLE);
-        let turn = connection.turn(services, &mut scratch, 0).unwrap();
-        connection.flush(0).unwrap();
-        turn
-    }
-
-    fn taken(connection: &mut Connection<Script>) -> String {
-        String::from_utf8(std::mem::take(&mut connection.socket.written)).unwrap()
-    }
-
-    #[test]
-    fn readiness_is_a_hint() {
-        with_connection(|connection, services| {
-            assert_eq!(turn(connection, services), Turn::Drained);
-            assert!(
-                !connection.flags.has(Flags::READABLE),
-                "the read showed that there is nothing"
-            );
-            connection.socket.reads.push_back(Err(ErrorKind::Interrupted.into()));
-            connection.socket.reads.push_back(Ok(b"PING\n".to_vec()));
-            assert_eq!(turn(connection, services), Turn::Drained);
-            assert_eq!(taken(connection), "PONG\n");
-        });
-    }
-
-    #[test]
-    fn a_short_read_is_the_last_unless_the_end_is_near() {
-        with_connection(|connection, services| {
-            connection.socket.reads.push_back(Ok(b"PING\n".to_vec()));
-            turn(connection, services);
-            assert_eq!(connection.flags.has(Flags::READABLE), !SHORT_READ_IS_LAST);
-            connection.socket.reads.push_back(Ok(vec![b' '; 4096]));
-            turn(connection, services);
-            assert!(connection.flags.has(Flags::READABLE), "a full read says nothing");
-            connection.flags.set(Flags::READ_CLOSED);
-            connection.socket.reads.push_back(Ok(b"\n".to_vec()));
-            turn(connection, services);
-            assert!(connection.flags.has(Flags::READABLE), "the end is still to be read");
-            connection.socket.reads.push_back(Ok(Vec::new()));
-            assert_eq!(turn(connection, services), Turn::Closing(CloseReason::Ended));
-            assert!(connection.flags.has(Flags::ENDED));
-        });
-    }
-
-    #[test]
-    fn nothing_is_read_while_requests_are_left() {
-        with_connection(|connection, services| {
-            connection.socket.reads.push_back(Ok(b"PING\n".repeat(600)));
-            connection.socket.reads.push_back(Ok(b"HELP PING\n".to_vec()));
-            assert_eq!(turn(connection, services), Turn::Budget);
-            assert_eq!(turn(connection, services), Turn::Budget);
-            assert_eq!(connection.socket.reads.len(), 1);
-            assert_eq!(turn(connection, services), Turn::Drained);
-            assert_eq!(taken(connection), "PONG\n".repeat(600));
-            assert!(connection.input.is_empty());
-            turn(connection, services);
-            assert!(taken(connection).starts_with("TEXT "));
-        });
-    }
-
-    #[test]
-    fn nothing_is_executed_while_the_output_is_full() {
-        with_connection(|connection, services| {
-            while connection.outbox.has_room() {
-                connection.outbox.push_bytes(&[b'x'; 9999], 7, 0);
-            }
-            connection.socket.reads.push_back(Ok(b"PING\n".to_vec()));
-            assert_eq!(turn(connection, services), Turn::Full);
-            assert!(!connection.wants_turn());
-            assert!(connection.release(7));
-            connection.flush(0).unwrap();
-            taken(connection);
-            assert!(connection.wants_turn());
-            turn(connection, services);
-            assert_eq!(taken(connection), "PONG\n");
-        });
-    }
-
-    #[test]
-    fn a_write_waits_for_the_frontier_and_so_does_its_reader() {
-        with_connection(|connection, services| {
-            connection.socket.reads.push_back(Ok(b"PING\nSET k v\nGET k\nPING\n".to_vec()));
-            turn(connection, services);
-            assert_eq!(taken(connection), "PONG\n");
-            assert!(connection.outbox.waits_for_frontier());
-            assert!(!connection.release(services.keyspace.last_seq() - 1));
-            assert!(connection.release(services.keyspace.last_seq()));
-            connection.flush(0).unwrap();
-            assert_eq!(taken(connection), "OK\nv\nPONG\n");
-        });
-    }
-
-    #[test]
-    fn an_attack_ends_the_turn_and_what_follows_is_not_executed() {
-        with_connection(|connection, services| {
-            let bytes = b"PING\nPOST / HTTP/1.1\r\nHost: x\r\n\r\nSET k v\n";
-            connection.socket.reads.push_back(Ok(bytes.to_vec()));
-            assert_eq!(turn(connection, services), Turn::Abort(CloseReason::Http));
-            assert_eq!(services.keyspace.last_seq(), 0);
-            assert!(!connection.wants_turn());
-        });
-    }
-
-    #[test]
-    fn a_trickled_request_is_kept_and_then_given_back() {
-        with_connection(|connection, services| {
-            for byte in b"ECHO abc" {
-                connection.socket.reads.push_back(Ok(vec![*byte]));
-                assert_eq!(turn(connection, services), Turn::Drained);
-                assert!(connection.has_partial());
-            }
-            connection.socket.reads.push_back(Ok(b"\n".to_vec()));
-            turn(connection, services);
-            assert!(!connection.has_partial());
-            assert_eq!(taken(connection), "abc\n");
-        });
-    }
-
-    #[test]
-    fn an_idle_connection_is_small() {
-        let bytes = size_of::<Connection<mio::net::TcpStream>>();
-        assert!(bytes <= 256, "{bytes}");
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 
 /// Facts about a connection, each one bit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Flags(u16);
+pub(crate) struct Flags(u32);
 
 impl Flags {
     /// The socket may have bytes; stays until a read has shown that it has none.
@@ -29,6 +29,9 @@ impl Flags {
     pub(crate) const ON_DOOMED: Flags = Flags(1 << 12);
     /// A request waits for reads that workers do.
     pub(crate) const AWAITING: Flags = Flags(1 << 13);
+    /// The end was met while reading on; it is read again once all before it is done.
+    pub(crate) const ENDS: Flags = Flags(1 << 14);
+    pub(crate) const ON_STARVED: Flags = Flags(1 << 15);
 
     /// All of both.
     pub(crate) const fn or(self, other: Flags) -> Flags {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::engine::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use crate::parser::reply::MAX_REPLY_BYTES;
 
+use super::bounds::{OutputBound, OutputBounds};
+
 /// The longest key that a client may use: the engine's, less the namespace byte.
 pub(crate) const USER_KEY_BYTES: usize = MAX_KEY_BYTES - 1;
 
@@ -46,8 +48,11 @@ pub(crate) const CLIENT_NAME_BYTES: usize = 1024;
 /// Commands that COMMAND DOCS and COMMAND INFO may be asked for at a time.
 pub(crate) const DESCRIBED_COMMANDS: usize = 1024;
 
-/// Unread messages of channels above which a client is closed, in bytes.
+/// Unread messages of channels above which a client is closed, in bytes: at once, and if it stays there
+/// for so many seconds.
 pub(crate) const MESSAGES_HARD_BYTES: usize = 32 << 20;
+pub(crate) const MESSAGES_SOFT_BYTES: usize = 8 << 20;
+pub(crate) const MESSAGES_SOFT_SECONDS: u64 = 60;
 
 /// Bytes of values that commands of one connection look at before it is another one's turn.
 pub(crate) const BYTES_PER_TURN: usize = 4 << 20;
@@ -61,19 +66,39 @@ pub(crate) const EVENTS_PER_POLL: usize = 1024;
 /// Connections accepted per tick.
 pub(crate) const ACCEPTS_PER_TICK: usize = 64;
 
-/// Unsent output above which a connection's requests are not parsed any more.
+/// Unsent output above which a connection's requests are not executed any more, but read on: input is
+/// mostly smaller than what answers it.
 pub(crate) const OUTPUT_SOFT_BYTES: usize = 1 << 20;
 
-/// Unsent output above which a connection is closed: more than the longest reply and what may wait
-/// before it.
+/// Input that is read on while output waits; with so much of it requests are executed after all.
+pub(crate) const BACKLOG_BYTES: usize = 64 << 20;
+
+/// Unsent output above which a connection is closed unless the configuration says otherwise: more than
+/// the longest reply and what may wait before it.
 pub(crate) const OUTPUT_HARD_BYTES: usize = MAX_REPLY_BYTES + (64 << 20);
 
-/// What all clients together may have in buffers that wait for them, in bytes: past it, those who
-/// hold most are closed.
-pub(crate) const CLIENT_BUFFERS_BYTES: usize = 1 << 30;
+/// What clients may leave unread, by their class, unless the configuration says otherwise.
+pub(crate) const OUTPUT_BOUNDS: OutputBounds = OutputBounds::new(
+    OutputBound { hard_bytes: OUTPUT_HARD_BYTES, soft_bytes: 0, soft_seconds: 0 },
+    OutputBound {
+        hard_bytes: MESSAGES_HARD_BYTES,
+        soft_bytes: MESSAGES_SOFT_BYTES,
+        soft_seconds: MESSAGES_SOFT_SECONDS,
+    },
+);
 
-/// Sent bytes at the front of an output buffer that are worth moving the rest for.
-pub(crate) const OUTPUT_COMPACT_BYTES: usize = 64 << 10;
+/// What all clients together may make the server hold unless the configuration says otherwise, in
+/// bytes: past it, the worst are closed.
+pub(crate) const CLIENTS_BYTES: usize = 1 << 30;
+
+/// The least that this may be set to, in bytes.
+pub(crate) const LEAST_CLIENTS_BYTES: usize = 1 << 20;
+
+/// Output is kept in pieces of about this length, each freed once it is sent.
+pub(crate) const OUTPUT_PIECE_BYTES: usize = 128 << 10;
+
+/// Bytes that are handed to one socket before it is another one's turn.
+pub(crate) const WRITE_BYTES_PER_TURN: usize = 1 << 20;
 
 /// Replies of one connection that may wait for the disk at the same time.
 pub(crate) const PENDING_REPLIES: usize = 128;
@@ -98,11 +123,22 @@ pub(crate) const POOLED_BUFFER_BYTES: usize = 16 << 10;
 /// A scratch buffer larger than this is given back after use, in bytes.
 pub(crate) const SCRATCH_KEEP_BYTES: usize = 1 << 20;
 
-/// How long output may wait without the client taking any of it.
+/// How long output may wait without the client taking any of it, or sending anything.
 pub(crate) const OUTPUT_STUCK: Duration = Duration::from_mins(1);
 
-/// How long a request may stand unfinished without another byte of it.
-pub(crate) const REQUEST_STUCK: Duration = Duration::from_secs(30);
+/// The same while others wait for the memory that it takes.
+pub(crate) const STARVING_STUCK: Duration = Duration::from_secs(10);
+
+/// How long a request may stand unfinished without another byte of it, unless the configuration says
+/// otherwise: as long as a dead peer goes unnoticed.
+pub(crate) const REQUEST_STUCK: Duration = Duration::from_mins(5);
+
+/// How long a connection may be silent before its peer is asked whether it lives, in seconds, unless the
+/// configuration says otherwise.
+pub(crate) const KEEPALIVE_SECONDS: u32 = 300;
+
+/// How often a peer that does not answer is asked, within as long again.
+pub(crate) const KEEPALIVE_PROBES: u32 = 3;
 
 /// How long a closed connection is still read, so that its last reply is not lost to a reset.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);

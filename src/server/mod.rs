@@ -19,6 +19,7 @@ use mio::net::TcpListener;
 use crate::engine::{Durability, Engine};
 
 mod acceptor;
+mod bounds;
 mod client;
 mod closing;
 mod commands;
@@ -29,9 +30,11 @@ mod dispatch;
 mod effects;
 mod expiries;
 mod flags;
+mod holdings;
 mod info;
 mod input;
 mod interrupt;
+mod keepalive;
 mod keyspace;
 mod latency;
 mod limits;
@@ -54,6 +57,7 @@ mod warnings;
 mod watch;
 mod workers;
 
+pub use bounds::{ClientsBound, OutputBound, OutputBounds};
 pub use config::Config;
 pub use listening::{Bound, bind, listen};
 pub use signals::Signals;
@@ -61,9 +65,9 @@ pub use signals::Signals;
 /// How long things may take. The defaults are the documented ones; tests are less patient.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// A request without another byte.
+    /// A request without another byte; zero: for ever.
     pub request_stuck: Duration,
-    /// Output of which the client takes nothing.
+    /// Output of which the client takes nothing, while it sends nothing either.
     pub output_stuck: Duration,
     /// A closed connection's unread input.
     pub linger: Duration,
@@ -98,8 +102,14 @@ pub struct Settings {
     pub workers: usize,
     /// The engine's durability, to be shown.
     pub durability: Durability,
-    /// What all clients together may have in buffers that wait for them, in bytes.
-    pub client_buffers_bytes: usize,
+    /// What all clients together may make the server hold: input, replies, queued commands and the like.
+    pub clients_bound: ClientsBound,
+    /// What clients of each class may leave unread.
+    pub output_bounds: OutputBounds,
+    /// After how long a silent peer is asked whether it lives, in seconds; 0: never.
+    pub keepalive_seconds: u32,
+    /// After how long a client that asks for nothing is closed, in seconds; 0: never.
+    pub idle_seconds: u64,
     /// How many databases there are, 1 to 240.
     pub databases: usize,
     /// The password that clients must give, if any.
@@ -127,7 +137,10 @@ impl Default for Settings {
             max_connections: max_connections(),
             workers: limits::WORKERS,
             durability: Durability::default(),
-            client_buffers_bytes: limits::CLIENT_BUFFERS_BYTES,
+            clients_bound: ClientsBound::Bytes(limits::CLIENTS_BYTES),
+            output_bounds: limits::OUTPUT_BOUNDS,
+            keepalive_seconds: limits::KEEPALIVE_SECONDS,
+            idle_seconds: 0,
             databases: limits::DATABASES,
             password: None,
             allows_debug: false,

@@ -7,6 +7,9 @@
 //! for what they wait for is submitted together. Replies behind a read that is still with a worker
 //! wait in that read's slot and join the run once it is answered.
 //!
+//! The run stands in pieces: what is behind a full one goes into the next, and a piece is freed once it
+//! is written. So a client that reads slowly costs no moving of bytes, however much waits for it.
+//!
 //! Nothing but [`Outbox::release`] moves bytes past the frontier, and [`Outbox::flush`] cannot
 //! write what is not released: there is no other way out.
 
@@ -18,7 +21,7 @@ use crate::parser::{Encoder, Protocol};
 use crate::planted::{Bug, is_planted};
 
 use super::limits::{
-    FIRST_REPLY_ESTIMATE_BYTES, OUTPUT_COMPACT_BYTES, OUTPUT_SOFT_BYTES, PENDING_REPLIES,
+    FIRST_REPLY_ESTIMATE_BYTES, OUTPUT_PIECE_BYTES, PENDING_REPLIES, WRITE_BYTES_PER_TURN,
 };
 
 /// The number of a reply that is still being worked out. Unique within its connection for long
@@ -52,11 +55,13 @@ pub(crate) enum Finish {
 pub(crate) enum Flushed {
     /// All that is released is written; this many bytes now.
     All(usize),
+    /// This many bytes, and the socket would take more: it is another one's turn.
+    Budget(usize),
     /// The socket took only this many bytes.
     Blocked(usize),
 }
 
-/// Bytes up to `end` may leave once `seq` is durable.
+/// Bytes up to `end` in the run may leave once `seq` is durable.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     end: usize,
@@ -88,7 +93,13 @@ struct Slots {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
+    /// The full pieces of the run, oldest first, and how many bytes they are. Boxed: few have any.
+    #[expect(clippy::box_collection, reason = "an idle connection is small")]
+    full: Option<Box<VecDeque<Vec<u8>>>>,
+    full_bytes: usize,
+    /// The last piece.
     bytes: Vec<u8>,
+    /// How much of the run, from its first piece on, is written and released.
     written: usize,
     released: usize,
     marks: VecDeque<Mark>,
@@ -129,6 +140,9 @@ impl Outbox {
             slots.bytes -= slot.after.len();
             return std::mem::take(&mut slot.after);
         }
+        if self.bytes.len() >= OUTPUT_PIECE_BYTES {
+            self.fill_piece();
+        }
         std::mem::take(&mut self.bytes)
     }
 
@@ -143,7 +157,8 @@ impl Outbox {
             slot.after_seq = slot.after_seq.max(seq);
             return;
         }
-        let is_longer = out.len() > self.marks.back().map_or(self.released, |mark| mark.end);
+        let end = self.full_bytes + out.len();
+        let is_longer = end > self.marks.back().map_or(self.released, |mark| mark.end);
         self.bytes = out;
         if is_longer {
             self.mark_end(seq, durable);
@@ -206,13 +221,30 @@ impl Outbox {
             if slots.queue.is_empty() {
                 self.slots = None;
             }
-            self.bytes.extend_from_slice(&answer);
+            self.append(answer);
             self.mark_end(slot.answer_seq, durable);
             if !slot.after.is_empty() {
-                self.bytes.extend_from_slice(&slot.after);
+                self.append(slot.after);
                 self.mark_end(slot.after_seq, durable);
             }
         }
+    }
+
+    /// Adds bytes at the end of the run; many are not copied.
+    fn append(&mut self, more: Vec<u8>) {
+        let is_large = more.len() >= OUTPUT_PIECE_BYTES;
+        if self.bytes.len() >= OUTPUT_PIECE_BYTES || is_large && !self.bytes.is_empty() {
+            self.fill_piece();
+        }
+        if is_large { self.bytes = more } else { self.bytes.extend_from_slice(&more) }
+    }
+
+    /// Begins another piece.
+    fn fill_piece(&mut self) {
+        let mut piece = std::mem::take(&mut self.bytes);
+        piece.shrink_to_fit();
+        self.full_bytes += piece.len();
+        self.full.get_or_insert_default().push_back(piece);
     }
 
     fn index(&self, number: SlotNumber, len: usize) -> Option<usize> {
@@ -222,7 +254,7 @@ impl Outbox {
 
     /// Says when the bytes added last may leave: never before those in front of them.
     fn mark_end(&mut self, seq: Seq, durable: Seq) {
-        let end = self.bytes.len();
+        let end = self.full_bytes + self.bytes.len();
         match self.marks.back_mut() {
             None if seq <= durable => self.released = end,
             Some(last) if seq <= last.seq => last.end = end,
@@ -251,45 +283,67 @@ impl Outbox {
 
     /// Drops everything that is not released; what is left ends at the end of a reply.
     pub(crate) fn drop_unreleased(&mut self) {
-        self.bytes.truncate(self.released);
+        while self.released < self.full_bytes {
+            let Some(piece) = self.full.as_mut().and_then(|full| full.pop_back()) else { break };
+            self.full_bytes -= piece.len();
+            self.bytes = piece;
+        }
+        if self.full_bytes == 0 {
+            self.full = None;
+        }
+        self.bytes.truncate(self.released - self.full_bytes);
         self.marks = VecDeque::new();
         self.slots = None;
     }
 
-    /// Writes what is released, in one call.
+    /// Writes what is released, until there is no more of it, the socket takes no more, or others
+    /// should have their turn.
     pub(crate) fn flush(&mut self, socket: &mut impl Write) -> io::Result<Flushed> {
-        let ready = &self.bytes[self.written..self.released];
-        if ready.is_empty() {
-            return Ok(Flushed::All(0));
-        }
-        let taken = loop {
-            match socket.write(ready) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(taken) => break taken,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    return Ok(Flushed::Blocked(0));
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        let mut count = 0;
+        while self.has_released() {
+            if count >= WRITE_BYTES_PER_TURN {
+                return Ok(Flushed::Budget(count));
             }
-        };
-        let all = taken == ready.len();
-        self.written += taken;
-        self.drop_written();
-        Ok(if all { Flushed::All(taken) } else { Flushed::Blocked(taken) })
+            let ready = self.ready(WRITE_BYTES_PER_TURN - count);
+            let offered = ready.len();
+            let taken = write_once(socket, ready)?;
+            count += taken;
+            self.written += taken;
+            self.drop_written();
+            if taken < offered {
+                return Ok(Flushed::Blocked(count));
+            }
+        }
+        Ok(Flushed::All(count))
+    }
+
+    /// What is released and not written of the first piece, `most` bytes of it.
+    fn ready(&self, most: usize) -> &[u8] {
+        let first = self.full.as_ref().and_then(|full| full.front()).unwrap_or(&self.bytes);
+        let end = self.released.min(first.len()).min(self.written + most);
+        first.get(self.written..end).unwrap_or_default()
     }
 
     fn drop_written(&mut self) {
-        if self.written == self.bytes.len() {
-            self.bytes.clear();
-        } else if self.written >= OUTPUT_COMPACT_BYTES && self.written * 2 >= self.bytes.len() {
-            self.bytes.drain(..self.written);
-            self.marks.iter_mut().for_each(|mark| mark.end -= self.written);
-        } else {
-            return;
+        while let Some(full) = self.full.as_mut() {
+            let Some(piece) = full.pop_front_if(|piece| piece.len() <= self.written) else { break };
+            if full.is_empty() {
+                self.full = None;
+            }
+            self.full_bytes -= piece.len();
+            self.shift(piece.len());
         }
-        self.released -= self.written;
-        self.written = 0;
+        if self.full.is_none() && self.written == self.bytes.len() {
+            self.bytes.clear();
+            self.shift(self.written);
+        }
+    }
+
+    /// The first bytes of the run are gone.
+    fn shift(&mut self, count: usize) {
+        self.written -= count;
+        self.released -= count;
+        self.marks.iter_mut().for_each(|mark| mark.end -= count);
     }
 
     /// Whether there is something to write now.
@@ -304,27 +358,36 @@ impl Outbox {
 
     /// Whether there is nothing to write, now or later.
     pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.slots.is_none()
+        self.full.is_none() && self.bytes.is_empty() && self.slots.is_none()
     }
 
-    /// Whether another request may be executed: a pending reply counts with its estimated length, so
-    /// that a pipeline of reads from disk does not end in more output than anyone may leave unread.
-    pub(crate) fn has_room(&self) -> bool {
-        let Some(slots) = &self.slots else { return self.queued_bytes() < OUTPUT_SOFT_BYTES };
-        let expected_bytes = slots.queue.len() * slots.estimate_bytes;
-        self.queued_bytes() + expected_bytes < OUTPUT_SOFT_BYTES
-            && slots.queue.len() < PENDING_REPLIES
+    /// Whether another request may be executed, if at most so much output is to wait.
+    pub(crate) fn has_room(&self, most_bytes: usize) -> bool {
+        self.expected_bytes() < most_bytes && self.may_reserve()
+    }
+
+    /// Bytes that are not written yet. A pending reply counts with its estimated length, so that a
+    /// pipeline of reads from disk does not end in more output than anyone may leave unread.
+    pub(crate) fn expected_bytes(&self) -> usize {
+        let slots = self.slots.as_ref();
+        self.queued_bytes() + slots.map_or(0, |slots| slots.queue.len() * slots.estimate_bytes)
+    }
+
+    /// Whether one more reply may wait for its making.
+    pub(crate) fn may_reserve(&self) -> bool {
+        self.pending_count() < PENDING_REPLIES
     }
 
     /// Bytes that are not written yet.
     pub(crate) fn queued_bytes(&self) -> usize {
         let in_slots = self.slots.as_ref().map_or(0, |slots| slots.bytes);
-        self.bytes.len() - self.written + in_slots
+        self.full_bytes + self.bytes.len() - self.written + in_slots
     }
 
     /// Memory held, in bytes, bookkeeping left out.
     pub(crate) fn capacity(&self) -> usize {
-        self.bytes.capacity() + self.slots.as_ref().map_or(0, |slots| slots.bytes)
+        let in_slots = self.slots.as_ref().map_or(0, |slots| slots.bytes);
+        self.full_bytes + self.bytes.capacity() + in_slots
     }
 
     fn pending_count(&self) -> usize {
@@ -344,7 +407,7 @@ impl Outbox {
 
     /// Gives the buffer away if there is nothing in it.
     pub(crate) fn take_buffer(&mut self) -> Option<Vec<u8>> {
-        if !self.bytes.is_empty() || self.lacks_buffer() {
+        if !self.bytes.is_empty() || self.full.is_some() || self.lacks_buffer() {
             return None;
         }
         self.marks = VecDeque::new();
@@ -352,183 +415,17 @@ impl Outbox {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TEXT: Protocol = Protocol::Text;
-
-    /// A socket that takes at most `room` bytes.
-    struct Narrow {
-        taken: Vec<u8>,
-        room: usize,
-    }
-
-    impl Write for Narrow {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let n = bytes.len().min(self.room);
-            if n == 0 {
-                return Err(ErrorKind::WouldBlock.into());
-            }
-            self.room -= n;
-            self.taken.extend_from_slice(&bytes[..n]);
-            Ok(n)
+/// Hands bytes to the socket, and says how many it took.
+fn write_once(socket: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match socket.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            done => return done,
         }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn written(outbox: &mut Outbox) -> String {
-        let mut out = Vec::new();
-        outbox.flush(&mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    }
-
-    fn push(outbox: &mut Outbox, word: &'static str, seq: Seq, durable: Seq) {
-        outbox.push(TEXT, seq, durable, |reply| reply.simple(word));
-    }
-
-    #[test]
-    fn durable_replies_go_straight_through() {
-        let mut outbox = Outbox::default();
-        push(&mut outbox, "A", 5, 5);
-        assert!(!outbox.waits_for_frontier());
-        assert_eq!(written(&mut outbox), "A\n");
-        assert!(outbox.is_empty());
-    }
-
-    #[test]
-    fn a_reply_waits_for_its_write_and_for_those_before_it() {
-        let mut outbox = Outbox::default();
-        push(&mut outbox, "A", 0, 5);
-        push(&mut outbox, "B", 7, 5);
-        push(&mut outbox, "C", 0, 5);
-        outbox.close_mark();
-        push(&mut outbox, "D", 9, 5);
-        assert_eq!(written(&mut outbox), "A\n");
-        assert!(!outbox.release(6));
-        assert!(outbox.release(7));
-        assert_eq!(written(&mut outbox), "B\nC\n");
-        assert!(outbox.release(9));
-        assert_eq!(written(&mut outbox), "D\n");
-        assert!(outbox.is_empty() && !outbox.waits_for_frontier());
-    }
-
-    #[test]
-    fn replies_of_one_turn_share_a_mark() {
-        let mut outbox = Outbox::default();
-        (1..=100).for_each(|seq| push(&mut outbox, "OK", seq, 0));
-        assert_eq!(outbox.marks.len(), 1);
-        assert!(!outbox.release(99));
-        assert!(outbox.release(100));
-    }
-
-    #[test]
-    fn pending_replies_keep_their_place() {
-        let mut outbox = Outbox::default();
-        let first = outbox.reserve(Pending::Get, TEXT);
-        push(&mut outbox, "A", 3, 0);
-        let second = outbox.reserve(Pending::Exists, TEXT);
-        push(&mut outbox, "B", 0, 0);
-        assert_eq!(outbox.pending(second), Some((Pending::Exists, TEXT)));
-        outbox.answer(second, b"1\n".to_vec(), 0, 0);
-        assert_eq!(outbox.pending(second), None);
-        assert_eq!(written(&mut outbox), "");
-        outbox.answer(first, b"NULL\n".to_vec(), 0, 0);
-        assert_eq!(written(&mut outbox), "NULL\n");
-        assert!(outbox.release(3));
-        assert_eq!(written(&mut outbox), "A\n1\nB\n");
-        assert!(outbox.is_empty());
-        assert_eq!(outbox.queued_bytes(), 0);
-    }
-
-    #[test]
-    fn an_answer_that_nobody_waits_for_is_dropped() {
-        let mut outbox = Outbox::default();
-        outbox.answer(0, b"NULL\n".to_vec(), 0, 0);
-        let number = outbox.reserve(Pending::Get, TEXT);
-        outbox.answer(number.wrapping_add(1), b"NULL\n".to_vec(), 0, 0);
-        outbox.answer(number.wrapping_sub(1), b"NULL\n".to_vec(), 0, 0);
-        assert!(outbox.pending(number).is_some());
-        outbox.answer(number, b"NULL\n".to_vec(), 0, 0);
-        outbox.answer(number, b"NULL\n".to_vec(), 0, 0);
-        assert_eq!(written(&mut outbox), "NULL\n");
-    }
-
-    #[test]
-    fn a_cancelled_reservation_leaves_no_trace() {
-        let mut outbox = Outbox::default();
-        outbox.reserve(Pending::Get, TEXT);
-        outbox.cancel_last();
-        assert!(outbox.is_empty());
-        assert_eq!(outbox.reserve(Pending::Get, TEXT), 0);
-    }
-
-    #[test]
-    fn partial_writes_lose_and_repeat_nothing() {
-        let mut outbox = Outbox::default();
-        let mut expected = Vec::new();
-        let mut socket = Narrow { taken: Vec::new(), room: 0 };
-        let value = vec![b'v'; 50_000];
-        for seq in 1..=20 {
-            outbox.push(TEXT, seq, 0, |reply| reply.bulk(&value));
-            Encoder::new(TEXT, &mut expected).bulk(&value);
-            outbox.close_mark();
-            outbox.release(seq - 1);
-            socket.room = 37_777;
-            outbox.flush(&mut socket).unwrap();
-        }
-        outbox.release(20);
-        while outbox.has_released() {
-            socket.room = 100_000;
-            outbox.flush(&mut socket).unwrap();
-        }
-        assert!(outbox.is_empty());
-        assert!(socket.taken == expected);
-    }
-
-    #[test]
-    fn what_is_not_released_can_be_dropped() {
-        let mut outbox = Outbox::default();
-        push(&mut outbox, "A", 0, 0);
-        push(&mut outbox, "B", 1, 0);
-        outbox.reserve(Pending::Get, TEXT);
-        push(&mut outbox, "C", 0, 0);
-        outbox.drop_unreleased();
-        push(&mut outbox, "D", 0, 0);
-        assert_eq!(written(&mut outbox), "A\nD\n");
-        assert!(outbox.is_empty());
-    }
-
-    #[test]
-    fn room_ends_with_bytes_and_with_pending_replies() {
-        let mut outbox = Outbox::default();
-        outbox.push(TEXT, 0, 0, |reply| reply.bulk(&vec![0; OUTPUT_SOFT_BYTES]));
-        assert!(!outbox.has_room());
-
-        let fill = |outbox: &mut Outbox| {
-            while outbox.has_room() {
-                outbox.reserve(Pending::Get, TEXT);
-            }
-            outbox.pending_count()
-        };
-        let mut outbox = Outbox::default();
-        assert_eq!(fill(&mut outbox), OUTPUT_SOFT_BYTES / FIRST_REPLY_ESTIMATE_BYTES);
-        // Short answers make room for more reads at a time, one long answer for fewer.
-        for number in 0..1000 {
-            outbox.answer(number, b"NULL\n".to_vec(), 0, 0);
-            fill(&mut outbox);
-        }
-        assert_eq!(fill(&mut outbox), PENDING_REPLIES);
-        outbox.answer(1000, vec![0; 100_000], 0, 0);
-        let flushed = outbox.flush(&mut Vec::new()).unwrap();
-        assert!(matches!(flushed, Flushed::All(100_000..)), "{flushed:?}");
-        assert!(!outbox.has_room());
-    }
-
-    #[test]
-    fn an_idle_outbox_is_small() {
-        assert!(size_of::<Outbox>() <= 128, "{}", size_of::<Outbox>());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,10 @@
 //! what CONFIG GET shows of what may not.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Settings;
+use super::bounds::{ClientsBound, OutputBounds};
 use super::token::ConnectionId;
 
 /// CLIENT PAUSE: commands wait.
@@ -16,7 +18,7 @@ pub(crate) struct Pause {
 }
 
 /// See the module.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Runtime {
     pub(crate) pause: Option<Pause>,
     /// The password that clients must give; none if it is absent.
@@ -25,6 +27,15 @@ pub(crate) struct Runtime {
     pub(crate) allows_debug: bool,
     /// The client that DEBUG SLEEP answers next, and when, in milliseconds of the reactor's clock.
     pub(crate) sleeper: Option<(ConnectionId, u64)>,
+    /// What clients may leave unread, and what all together may hold.
+    pub(crate) output_bounds: OutputBounds,
+    pub(crate) clients_bound: ClientsBound,
+    /// After how long a silent peer is asked whether it lives; 0: never. Of new connections.
+    pub(crate) keepalive_seconds: u32,
+    /// After how long a client that asks for nothing is closed; 0: never.
+    pub(crate) idle_seconds: u64,
+    /// How long a request may stand unfinished without another byte of it; zero: for ever.
+    pub(crate) request_stuck: Duration,
     /// The engine's budget, in bytes; 0 if it is not known.
     pub(crate) memory_bytes: usize,
     /// Where the data is, if it is known.
@@ -41,6 +52,11 @@ impl Runtime {
             password: settings.password.clone(),
             allows_debug: settings.allows_debug,
             sleeper: None,
+            output_bounds: settings.output_bounds,
+            clients_bound: settings.clients_bound,
+            keepalive_seconds: settings.keepalive_seconds,
+            idle_seconds: settings.idle_seconds,
+            request_stuck: settings.timeouts.request_stuck,
             memory_bytes: settings.memory_bytes,
             data_dir: settings.data_dir.clone(),
             checkpoint_dir: settings.checkpoint_dir.clone(),
@@ -63,7 +79,7 @@ mod tests {
 
     #[test]
     fn of_two_pauses_the_longer_and_the_stricter_counts() {
-        let mut runtime = Runtime::default();
+        let mut runtime = Runtime::new(&Settings::default());
         let pause = |until_ms, holds_reads| Some(Pause { until_ms, holds_reads });
         runtime.hold(100, false, 0);
         assert_eq!(runtime.pause, pause(100, false));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::parser::error::ProtocolError;
 use crate::parser::{Command, Verb};
 
 /// What became of the calls of one command.
@@ -49,6 +50,11 @@ pub(crate) struct Stats {
     pub(crate) written_bytes: u64,
     /// Connections closed because their output was not read.
     pub(crate) slow_readers: u64,
+    /// Connections closed because their output was over its bound, their input was, or all clients'
+    /// holdings were.
+    pub(crate) output_limit_closed: u64,
+    pub(crate) query_limit_closed: u64,
+    pub(crate) evicted_clients: u64,
     /// Connections closed because they spoke HTTP.
     pub(crate) attacks: u64,
     /// The most memory that was used when somebody asked, in bytes.
@@ -91,6 +97,9 @@ impl Stats {
             read_bytes: 0,
             written_bytes: 0,
             slow_readers: 0,
+            output_limit_closed: 0,
+            query_limit_closed: 0,
+            evicted_clients: 0,
             attacks: 0,
             peak_bytes: 0,
             unaccounted_bytes: 0,
@@ -129,6 +138,13 @@ impl Stats {
     pub(crate) fn fail(&mut self, verb: Verb) {
         if let Some(calls) = self.calls.get_mut(verb as usize) {
             calls.failed += 1;
+        }
+    }
+
+    /// A connection is closed for what it sent.
+    pub(crate) fn count_broken(&mut self, error: &ProtocolError) {
+        if let ProtocolError::RequestTooLong { .. } = error {
+            self.query_limit_closed += 1;
         }
     }
 

@@ -523,6 +523,25 @@ def many_connections(client):
         r.close()
 
 
+@library
+def long_pipelines(client):
+    """redis-py sends everything before it reads: here 9 MB, for 92 MB of replies."""
+    r = client()
+    value, large = b"v" * 300, b"l" * (12 << 20)
+    r.mset({"k": value, "large": large})
+    for transaction in (False, True):
+        with r.pipeline(transaction=transaction) as pipe:
+            for _ in range(300_000):
+                pipe.get("k")
+            begun = time.monotonic()
+            replies = pipe.execute()
+        true(time.monotonic() - begun < 6 * PATIENCE, "a pipeline takes minutes")
+        equal((len(replies), set(replies)), (300_000, {value}))
+    with r.pipeline(transaction=False) as pipe:
+        pipe.get("large").set("other", large).get("other")
+        equal(pipe.execute(), [large, True, large])
+
+
 # --- redis-cli, redis-benchmark ---
 
 

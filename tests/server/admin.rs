@@ -222,7 +222,7 @@ fn settings_are_changed_together_or_not_at_all() {
     client.say("CONFIG GET slowlog-max-len", "*2\r\n$15\r\nslowlog-max-len\r\n$1\r\n7");
     // What is fixed may be set to what it is.
     client.say("CONFIG SET appendonly yes timeout 0 maxmemory-policy noeviction", "+OK");
-    client.say("CONFIG SET timeout 1", &failed("timeout", "can't set immutable config"));
+    client.say("CONFIG SET appendonly no", &failed("appendonly", "can't set immutable config"));
     client.say("CONFIG REWRITE", "-ERR The server is running without a config file");
     client.say("CONFIG GET nothing*", "*0");
     client.say(

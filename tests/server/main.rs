@@ -19,6 +19,7 @@ mod faults;
 mod frontier;
 mod harness;
 mod keys;
+mod peers;
 mod pipelines;
 mod reactor;
 mod resp;

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use chronos::engine::storage::sim::SimStorage;
-use chronos::server::{Settings, Stopped, Timeouts};
+use chronos::server::{ClientsBound, Settings, Stopped, Timeouts};
 
 use super::harness::{Client, Harness, PATIENCE, settings};
 
@@ -57,7 +57,10 @@ fn a_slow_reader_gets_every_byte_in_order() {
 
 #[test]
 fn a_client_that_never_reads_is_bounded_and_closed() {
-    let harness = impatient(|timeouts| timeouts.output_stuck = Duration::from_millis(600));
+    let mut settings = Settings { clients_bound: ClientsBound::Bytes(8 << 20), ..settings() };
+    settings.timeouts.watch_interval = Duration::from_millis(20);
+    settings.timeouts.output_stuck = Duration::from_secs(4);
+    let harness = Harness::start_with(SimStorage::new(1), settings);
     let (mut bad, mut good) = (harness.connect(), harness.connect());
     good.ask(&format!("SET big {}", big_value()), "OK");
     bad.socket.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
@@ -187,7 +190,8 @@ fn an_unfinished_request_is_not_waited_for_without_end() {
 
 #[test]
 fn buffers_of_all_clients_together_are_bounded() {
-    let mut settings = Settings { client_buffers_bytes: 1 << 20, ..settings() };
+    let bound = ClientsBound::Bytes(1 << 20);
+    let mut settings = Settings { clients_bound: bound, ..settings() };
     settings.timeouts.watch_interval = Duration::from_millis(20);
     let harness = Harness::start_with(SimStorage::new(1), settings);
     let (mut large, mut small) = (harness.connect(), harness.connect());

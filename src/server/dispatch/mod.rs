@@ -24,6 +24,7 @@ use super::commands;
 use super::cursors::Cursors;
 use super::effects::{CLASSES_FAULT, Classes, Effects};
 use super::expiries::Attention;
+use super::holdings::Holdings;
 use super::info::{Identity, unaccounted};
 use super::interrupt::Fault;
 use super::keyspace::{Keyspace, Written, decode};
@@ -103,9 +104,10 @@ pub(crate) struct Services<'e> {
     pub(crate) effects: Effects,
     /// Messages that are to be put into other clients' outboxes.
     pub(crate) deliveries: Vec<Delivery>,
-    /// How many bytes of messages that are, and the most there may be at a time.
+    /// How many bytes of messages that are.
     pub(crate) delivery_bytes: usize,
-    most_delivery_bytes: usize,
+    /// What clients make the server hold.
+    pub(crate) holdings: Holdings,
     /// Connections to be closed.
     pub(crate) kills: Vec<(ConnectionId, CloseReason)>,
     /// Clients that see all commands.
@@ -164,7 +166,7 @@ impl<'e> Services<'e> {
             effects: Effects::default(),
             deliveries: Vec::new(),
             delivery_bytes: 0,
-            most_delivery_bytes: settings.client_buffers_bytes,
+            holdings: Holdings::new(settings.clients_bound.bytes(settings.memory_bytes)),
             kills: Vec::new(),
             monitors: Vec::new(),
             batch: Batch::default(),
@@ -218,7 +220,7 @@ impl Services<'_> {
         seq: Seq,
         write: impl FnOnce() -> Vec<u8>,
     ) {
-        if self.delivery_bytes + bytes > self.most_delivery_bytes {
+        if self.delivery_bytes + bytes > self.holdings.room_for_messages() {
             self.stats.slow_readers += 1;
             self.kills.push((to, CloseReason::SlowReader));
             return;

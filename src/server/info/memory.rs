@@ -90,10 +90,8 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(super) fn measure(engine: &EngineStats, services: &mut Services<'_>) -> Self {
-        let held = |client: &Client| {
-            size_of::<Client>() + client.input_bytes as usize + client.unread_bytes as usize
-        };
-        let clients = services.clients.iter().map(held).sum::<usize>() as u64;
+        let known = size_of::<Client>() * services.stats.connections;
+        let clients = (known + services.holdings.total_and_peak().0) as u64;
         let expiries = services.keyspace.expiries.as_ref().map_or(0, Expiries::bytes) as u64;
         let accounted = Accounted::of(engine, expiries, clients);
         let memory = Self::of(Resident::now(), services.stats.unaccounted_bytes, accounted);

@@ -83,6 +83,7 @@ pub(super) fn write_memory(text: &mut String, facts: &Facts<'_, '_>) -> Written 
     writeln!(text, "used_memory_dataset:{}", memory.dataset())?;
     writeln!(text, "mem_clients_normal:{}", memory.clients)?;
     writeln!(text, "maxmemory_policy:noeviction")?;
+    writeln!(text, "mem_clients_peak:{}", facts.services.holdings.total_and_peak().1)?;
     writeln!(text, "mem_fragmentation_ratio:{:.2}", memory.fragmentation())?;
     writeln!(text, "mem_allocator:libc")
 }
@@ -126,7 +127,9 @@ pub(super) fn write_stats(text: &mut String, facts: &Facts<'_, '_>) -> Written {
     let expired = stats.expired + facts.engine.expired;
     writeln!(text, "expired_keys:{expired}")?;
     writeln!(text, "evicted_keys:0")?;
-    writeln!(text, "evicted_clients:0")?;
+    writeln!(text, "evicted_clients:{}", stats.evicted_clients)?;
+    writeln!(text, "client_query_buffer_limit_disconnections:{}", stats.query_limit_closed)?;
+    writeln!(text, "client_output_buffer_limit_disconnections:{}", stats.output_limit_closed)?;
     writeln!(text, "keyspace_hits:{}", stats.hits)?;
     writeln!(text, "keyspace_misses:{}", stats.misses)?;
     writeln!(text, "pubsub_channels:{}", pubsub.channels(None).len())?;

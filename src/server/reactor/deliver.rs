@@ -75,14 +75,14 @@ impl Reactor<'_> {
                 self.services.stats.written_bytes += count as u64;
                 self.after_flush(id);
             }
+            Ok(Flushed::Budget(count)) => {
+                self.services.stats.written_bytes += count as u64;
+                // Blocked or not so far: the socket would take more.
+                enlist(&mut self.lists.dirty, connection, Flags::ON_DIRTY);
+                self.enlist_by_state(id);
+            }
             Ok(Flushed::Blocked(count)) => {
                 self.services.stats.written_bytes += count as u64;
-                if connection.is_over_hard_bound() {
-                    return self.close_slow_reader(id);
-                }
-                if let Some(client) = self.services.clients.get_mut(id) {
-                    client.unread_bytes = connection.outbox.queued_bytes() as u32;
-                }
                 if connection.flags.set(Flags::BLOCKED) {
                     self.set_interest(id, Interest::READABLE | Interest::WRITABLE);
                 }
@@ -104,18 +104,12 @@ impl Reactor<'_> {
         }
         let done = connection.flags.has(Flags::CLOSING) && connection.outbox.is_empty();
         if unblocked {
-            if let Some(client) = self.services.clients.get_mut(id) {
-                client.unread_bytes = 0;
-            }
             self.set_interest(id, Interest::READABLE);
         }
         if done {
             return self.finish(id);
         }
-        let Some(connection) = find(&mut self.connections, id) else { return };
-        if connection.wants_turn() {
-            enlist(&mut self.lists.ready, connection, Flags::ON_READY);
-        }
+        self.enlist_by_state(id);
     }
 
     /// Asks for other events. In edge-triggered mode this also reports anew what is already there.

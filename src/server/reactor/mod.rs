@@ -33,6 +33,7 @@ use super::workers::Completion;
 use super::{Settings, Stopped, Timeouts};
 
 mod deliver;
+mod evict;
 mod serve;
 mod stop;
 mod watch;
@@ -55,6 +56,8 @@ struct Lists {
     parked: Vec<ConnectionId>,
     /// Have something that must not take too long.
     watch: Vec<ConnectionId>,
+    /// Could go on if memory were not short.
+    starved: Vec<ConnectionId>,
     /// Are closed at the end of the tick.
     doomed: Vec<ConnectionId>,
     /// An empty list, kept for its memory.
@@ -76,11 +79,12 @@ pub(crate) struct Reactor<'e> {
     pool: Vec<Vec<u8>>,
     completions: Vec<Completion>,
     timeouts: Timeouts,
-    client_buffers_bytes: usize,
     started: Instant,
     /// The time of this tick, in milliseconds since `started`.
     now_ms: u64,
     next_watch_ms: u64,
+    /// When idle clients are looked for, if any are to be closed.
+    next_idle_ms: u64,
     /// When parked connections try again, even without news.
     retry_ms: Option<u64>,
     /// What the log's failure was, once it has failed.
@@ -111,10 +115,10 @@ impl<'e> Reactor<'e> {
             pool: Vec::new(),
             completions: Vec::new(),
             timeouts: settings.timeouts,
-            client_buffers_bytes: settings.client_buffers_bytes,
             started: Instant::now(),
             now_ms: 0,
             next_watch_ms: 0,
+            next_idle_ms: 0,
             retry_ms: None,
             failure: None,
             stopping: Stopping::default(),
@@ -147,7 +151,9 @@ impl<'e> Reactor<'e> {
             self.release();
             self.flush_dirty();
             self.watch();
+            self.close_idle();
             self.close_doomed();
+            self.feed_starved();
             self.accept();
             self.services.warnings.tell_left_out(self.now_ms);
             if let Some(outcome) = self.advance_stop() {
@@ -181,6 +187,7 @@ impl<'e> Reactor<'e> {
         let expiry_ms = self.services.next_expiry_in_ms().map(|in_ms| self.now_ms + in_ms);
         let times = [
             watch_ms,
+            self.closes_idle().then_some(self.next_idle_ms),
             self.acceptor.resume_ms(),
             self.stopping.deadline_ms(),
             self.retry_ms,
@@ -230,8 +237,12 @@ impl<'e> Reactor<'e> {
         }
     }
 
-    /// Puts a connection on the lists that its state asks for.
+    /// Puts a connection on the lists that its state asks for, once it is known what it holds.
     fn enlist_by_state(&mut self, id: ConnectionId) {
+        if !self.settle(id) {
+            return;
+        }
+        let is_short = self.services.holdings.is_short();
         let draining = self.stopping.has_begun();
         let Some(connection) = find(&mut self.connections, id) else { return };
         if draining && !connection.flags.has(Flags::UNPARSED) {
@@ -247,8 +258,10 @@ impl<'e> Reactor<'e> {
         if connection.outbox.waits_for_frontier() {
             enlist(&mut self.lists.frontier, connection, Flags::ON_FRONTIER);
         }
-        if connection.wants_turn() {
+        if connection.wants_turn(is_short) {
             enlist(&mut self.lists.ready, connection, Flags::ON_READY);
+        } else if connection.wants_turn(false) {
+            enlist(&mut self.lists.starved, connection, Flags::ON_STARVED);
         }
         if connection.has_partial() || blocked || connection.flags.has(Flags::LINGERING) {
             if self.lists.watch.is_empty() {
@@ -273,6 +286,7 @@ impl<'e> Reactor<'e> {
                 continue;
             }
             let mut connection = self.connections.remove(id.slot as usize);
+            self.services.holdings.change(connection.counted_bytes, 0);
             log_close(&connection, &mut self.services, self.now_ms);
             self.services.forget_client(id);
             // Closing takes it off the poll anyway; this is for systems where it does not.
@@ -316,13 +330,15 @@ fn log_close(connection: &Connection<TcpStream>, services: &mut Services<'_>, no
     let reason = connection.close_reason();
     let Some(client) = services.clients.get_mut(connection.id) else { return };
     let (number, peer) = (client.number, client.peer);
+    let name = client.names.as_deref().map_or("", |names| &names.name);
     let unread_bytes = connection.outbox.queued_bytes();
+    let held_bytes = connection.closing_bytes;
     match reason.warning() {
         None => {
-            tracing::debug!(client = number, %peer, unread_bytes, %reason, "closed a connection");
+            tracing::debug!(client = number, %peer, name, unread_bytes, %reason, "closed a connection");
         }
         Some(warning) if services.warnings.admit(warning, now_ms) => {
-            tracing::warn!(client = number, %peer, unread_bytes, %reason, "closed a connection");
+            tracing::warn!(client = number, %peer, name, unread_bytes, held_bytes, %reason, "closed a connection");
         }
         Some(_) => {}
     }

@@ -8,8 +8,9 @@ use super::super::acceptor::Accepted;
 use super::super::closing::CloseReason;
 use super::super::connection::{Flags, Turn};
 use super::super::dispatch::Asker;
+use super::super::keepalive::keep_alive;
 use super::super::keyspace::Fetched;
-use super::super::limits::{LOOKUP_BYTES, MAX_CONNECTIONS, MESSAGES_HARD_BYTES};
+use super::super::limits::{LOOKUP_BYTES, MAX_CONNECTIONS};
 use super::super::token::{ConnectionId, Source};
 use super::super::warnings::Warning;
 use super::super::workers::Completion;
@@ -30,8 +31,8 @@ impl Reactor<'_> {
     fn serve(&mut self, id: ConnectionId) {
         let Some(connection) = find(&mut self.connections, id) else { return };
         connection.flags.clear(Flags::ON_READY);
-        if !connection.wants_turn() {
-            return;
+        if !connection.wants_turn(self.services.holdings.is_short()) {
+            return self.enlist_by_state(id);
         }
         if connection.flags.has(Flags::LINGERING) {
             return self.discard(id);
@@ -123,11 +124,12 @@ impl Reactor<'_> {
         client.fetched.push(fetched);
         client.awaited = client.awaited.saturating_sub(1);
         if client.awaited > 0 {
+            self.settle(id);
             return;
         }
         let Some(connection) = find(&mut self.connections, id) else { return };
         if connection.flags.clear(Flags::AWAITING) {
-            enlist(&mut self.lists.ready, connection, Flags::ON_READY);
+            self.enlist_by_state(id);
         }
     }
 
@@ -150,10 +152,7 @@ impl Reactor<'_> {
     /// Puts messages into the outboxes of those that they are for, and closes whom CLIENT KILL names.
     pub(super) fn deliver_messages(&mut self) {
         let durable = self.services.durable;
-        if std::mem::take(&mut self.services.delivery_bytes) > self.client_buffers_bytes / 4 {
-            // So much at a time: look at once what of it is not taken.
-            self.next_watch_ms = self.now_ms;
-        }
+        self.services.delivery_bytes = 0;
         let mut most_queued = None;
         for message in std::mem::take(&mut self.services.deliveries) {
             let Some(connection) = find(&mut self.connections, message.to) else { continue };
@@ -163,9 +162,7 @@ impl Reactor<'_> {
             connection.outbox.push_bytes(&message.bytes, message.seq, durable);
             connection.outbox.close_mark();
             most_queued = most_queued.max(Some(connection.outbox.queued_bytes()));
-            if connection.outbox.queued_bytes() > MESSAGES_HARD_BYTES {
-                self.close_slow_reader(message.to);
-            } else {
+            if !self.breaches_output_bound(message.to) {
                 self.enlist_by_state(message.to);
             }
         }
@@ -176,10 +173,6 @@ impl Reactor<'_> {
     }
 
     fn after_answer(&mut self, id: ConnectionId) {
-        let Some(connection) = find(&mut self.connections, id) else { return };
-        if connection.is_over_hard_bound() {
-            return self.close_slow_reader(id);
-        }
         self.enlist_by_state(id);
     }
 
@@ -239,6 +232,9 @@ impl Reactor<'_> {
                     tracing::warn!(%error, "a new connection cannot be watched");
                 }
                 continue;
+            }
+            if let Err(error) = keep_alive(&socket, self.services.runtime.keepalive_seconds) {
+                tracing::debug!(%error, "a dead peer of this connection will not be noticed");
             }
             let connection = entry.insert(Connection::new(socket, id, now_ms));
             let client = self.services.add_client(id, peer, local);

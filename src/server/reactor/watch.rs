@@ -1,8 +1,9 @@
 //! What must not take too long: a request that does not end, output that is not taken, a close that
-//! the client does not answer. And what must not take too much: the buffers of all these together,
-//! which many slow clients could fill where each keeps to its own bounds. Only connections in such a state are on the list, it is gone through
-//! once a second, and while it is empty no timer runs.
+//! the client does not answer, and, if it is so configured, a client that asks for nothing. Of the former
+//! only connections in such a state are on the list, it is gone through once a second, and while it is
+//! empty no timer runs.
 
+use super::super::client::Traits;
 use super::super::closing::CloseReason;
 use super::super::connection::Flags;
 use super::super::token::ConnectionId;
@@ -16,29 +17,11 @@ impl Reactor<'_> {
         }
         self.next_watch_ms = self.now_ms + as_ms(self.timeouts.watch_interval);
         let list = self.take_list(|lists| &mut lists.watch);
-        self.bound_buffers(&list);
         for &id in &list {
             self.watch_one(id);
         }
         self.put_back(list);
-    }
-
-    /// Closes those who hold most until the rest keeps to the bound.
-    fn bound_buffers(&mut self, list: &[ConnectionId]) {
-        let mut held = |id| find(&mut self.connections, id).map_or(0, |held| held.buffer_bytes());
-        let mut holders: Vec<_> = list.iter().map(|&id| (held(id), id)).collect();
-        let mut total: usize = holders.iter().map(|&(bytes, _)| bytes).sum();
-        if total <= self.client_buffers_bytes {
-            return;
-        }
-        holders.sort_unstable_by_key(|&(bytes, _)| std::cmp::Reverse(bytes));
-        for (bytes, id) in holders {
-            if total <= self.client_buffers_bytes {
-                break;
-            }
-            total -= bytes;
-            self.doom(id, CloseReason::Buffers);
-        }
+        self.relieve_starved();
     }
 
     fn watch_one(&mut self, id: ConnectionId) {
@@ -49,16 +32,49 @@ impl Reactor<'_> {
         if connection.flags.has(Flags::LINGERING) && output_ms >= as_ms(timeouts.linger) {
             return self.doom(id, CloseReason::Ended);
         }
-        if connection.flags.has(Flags::BLOCKED) && output_ms >= as_ms(timeouts.output_stuck) {
+        let idle_ms = connection.idle_ms(now_ms);
+        if connection.flags.has(Flags::BLOCKED) && idle_ms >= as_ms(timeouts.output_stuck) {
             return self.close_slow_reader(id);
         }
         let input_ms = now_ms.saturating_sub(connection.input_ms);
-        if connection.has_partial() && input_ms >= as_ms(timeouts.request_stuck) {
-            let seconds = timeouts.request_stuck.as_secs();
+        let request_stuck = self.services.runtime.request_stuck;
+        let has_bound = !request_stuck.is_zero();
+        if has_bound && connection.has_partial() && input_ms >= as_ms(request_stuck) {
+            let seconds = request_stuck.as_secs();
             let sentence = format!("ERR the request stood unfinished for {seconds} seconds");
             connection.refuse(&mut self.services, &sentence, CloseReason::Unfinished);
             enlist(&mut self.lists.dirty, connection, Flags::ON_DIRTY);
         }
         self.enlist_by_state(id);
+    }
+    /// Whether clients are closed for being idle.
+    pub(super) fn closes_idle(&self) -> bool {
+        self.services.runtime.idle_seconds > 0 && !self.connections.is_empty()
+    }
+
+    /// Closes clients that have asked for nothing for too long, if it is time to look: not those who
+    /// listen, nor those who wait for an answer.
+    pub(super) fn close_idle(&mut self) {
+        if !self.closes_idle() || self.now_ms < self.next_idle_ms {
+            return;
+        }
+        self.next_idle_ms = self.now_ms + as_ms(self.timeouts.watch_interval);
+        let most_ms = self.services.runtime.idle_seconds.saturating_mul(1000);
+        let mut idle = Vec::new();
+        for (_, connection) in &self.connections {
+            let waits = connection.flags.has(Flags::PARKED.or(Flags::AWAITING).or(Flags::CLOSING));
+            let client = self.services.clients.get(connection.id);
+            let listens = Traits::SUBSCRIBED.or(Traits::MONITOR);
+            if !waits
+                && connection.outbox.is_empty()
+                && connection.idle_ms(self.now_ms) >= most_ms
+                && client.is_some_and(|client| !client.traits.has(listens))
+            {
+                idle.push(connection.id);
+            }
+        }
+        for id in idle {
+            self.doom(id, CloseReason::Idle);
+        }
     }
 }

@@ -4,16 +4,17 @@
 //! may be "set" to what it is, for tools do that, and to nothing else. CONFIG SET checks every name,
 //! then every value, and only then changes anything: all of it or nothing.
 
+use std::time::Duration;
+
 use crate::engine::Durability;
 use crate::parser::Verb;
 
+use super::super::super::bounds::ClientsBound;
 use super::super::super::client::Traits;
 use super::super::super::dispatch::Services;
 use super::super::super::effects::{CLASSES_FAULT, Classes};
 use super::super::super::interrupt::{Fault, SYNTAX};
-use super::super::super::limits::{
-    MESSAGES_HARD_BYTES, OUTPUT_HARD_BYTES, REQUEST_BYTES, USER_VALUE_BYTES,
-};
+use super::super::super::limits::{OUTPUT_BOUNDS, REQUEST_BYTES, USER_VALUE_BYTES};
 use super::super::super::max_connections;
 use super::super::super::values::{glob, integer};
 use super::{Call, Handled};
@@ -21,9 +22,14 @@ use super::{Call, Handled};
 /// What is to become of a setting.
 enum Change {
     Classes(Classes),
+    ClientsBound(ClientsBound),
+    Idle(u64),
+    Keepalive(u32),
     LatencyThreshold(u64),
     MaxClients(usize),
+    OutputBounds(String),
     Password(Option<String>),
+    RequestStuck(u64),
     SlowLength(usize),
     SlowThreshold(i64),
 }
@@ -51,11 +57,18 @@ const fn parameter(name: &'static str, get: fn(&Services<'_>) -> String, rule: R
     Parameter { name, get, rule }
 }
 
-static PARAMETERS: [Parameter; 28] = [
+static PARAMETERS: [Parameter; 30] = [
     parameter("appendfsync", append_fsync, Keep),
     parameter("appendonly", |_| "yes".into(), Keep),
     parameter("bind", bind, Keep),
-    parameter("client-output-buffer-limit", output_limits, Keep),
+    parameter(
+        "client-output-buffer-limit",
+        |services| services.runtime.output_bounds.to_string(),
+        Set(|value| {
+            let text = String::from_utf8_lossy(value).into_owned();
+            OUTPUT_BOUNDS.changed(&text).map(|_| Change::OutputBounds(text))
+        }),
+    ),
     parameter("client-query-buffer-limit", |_| REQUEST_BYTES.to_string(), Keep),
     parameter("cluster-enabled", |_| "no".into(), Never),
     parameter("daemonize", |_| "no".into(), Never),
@@ -79,6 +92,15 @@ static PARAMETERS: [Parameter; 28] = [
     ),
     // Data is not bound to memory; the engine's own budget is in INFO.
     parameter("maxmemory", |_| "0".into(), Keep),
+    parameter(
+        "maxmemory-clients",
+        |services| services.runtime.clients_bound.to_string(),
+        Set(|value| {
+            let bound = str::from_utf8(value).ok().and_then(ClientsBound::parse);
+            let bound = bound.ok_or("argument must be a memory or percent value")?;
+            Ok(Change::ClientsBound(bound))
+        }),
+    ),
     parameter("maxmemory-policy", |_| "noeviction".into(), Keep),
     parameter("maxmemory-samples", |_| "5".into(), Keep),
     parameter(
@@ -91,6 +113,11 @@ static PARAMETERS: [Parameter; 28] = [
     ),
     parameter("port", port, Keep),
     parameter("proto-max-bulk-len", |_| USER_VALUE_BYTES.to_string(), Keep),
+    parameter(
+        "request-timeout",
+        |services| services.runtime.request_stuck.as_secs().to_string(),
+        Set(|value| seconds(value).map(Change::RequestStuck)),
+    ),
     parameter(
         "requirepass",
         |services| services.runtime.password.clone().unwrap_or_default(),
@@ -114,8 +141,16 @@ static PARAMETERS: [Parameter; 28] = [
             Ok(Change::SlowLength(usize::try_from(length).unwrap_or(usize::MAX)))
         }),
     ),
-    parameter("tcp-keepalive", |_| "0".into(), Keep),
-    parameter("timeout", |_| "0".into(), Keep),
+    parameter(
+        "tcp-keepalive",
+        |services| services.runtime.keepalive_seconds.to_string(),
+        Set(|value| seconds(value).map(|seconds| Change::Keepalive(seconds as u32))),
+    ),
+    parameter(
+        "timeout",
+        |services| services.runtime.idle_seconds.to_string(),
+        Set(|value| seconds(value).map(Change::Idle)),
+    ),
     parameter("unixsocket", |_| String::new(), Never),
 ];
 
@@ -143,10 +178,6 @@ fn port(services: &Services<'_>) -> String {
     services.identity.port().to_string()
 }
 
-fn output_limits(_: &Services<'_>) -> String {
-    format!("normal {OUTPUT_HARD_BYTES} 0 0 slave 0 0 0 pubsub {MESSAGES_HARD_BYTES} 0 0")
-}
-
 fn checkpoint_name(services: &Services<'_>) -> String {
     let name = services.runtime.checkpoint_dir.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
@@ -164,6 +195,11 @@ fn number(value: &[u8], least: i64, most: i64) -> Result<i64, String> {
         Some(number) if (least..=most).contains(&number) => Ok(number),
         Some(_) => Err(format!("argument must be between {least} and {most} inclusive")),
     }
+}
+
+/// Seconds, of which 31 bits count.
+fn seconds(value: &[u8]) -> Result<u64, String> {
+    number(value, 0, i32::MAX.into()).map(i64::cast_unsigned)
 }
 
 fn parse_max_clients(value: &[u8]) -> Result<Change, String> {
@@ -264,8 +300,23 @@ fn apply(change: Change, call: &mut Call) {
     let services = &mut *call.services;
     match change {
         Change::Classes(classes) => services.effects.classes = classes,
+        Change::ClientsBound(bound) => {
+            services.runtime.clients_bound = bound;
+            services.holdings.set_bound(bound.bytes(services.runtime.memory_bytes));
+        }
+        Change::Idle(seconds) => services.runtime.idle_seconds = seconds,
+        Change::Keepalive(seconds) => services.runtime.keepalive_seconds = seconds,
         Change::LatencyThreshold(threshold_ms) => services.latency.threshold_ms = threshold_ms,
         Change::MaxClients(most) => services.stats.max_connections = most,
+        Change::OutputBounds(text) => {
+            // It was found to be right before anything was changed.
+            if let Ok(bounds) = services.runtime.output_bounds.changed(&text) {
+                services.runtime.output_bounds = bounds;
+            }
+        }
+        Change::RequestStuck(seconds) => {
+            services.runtime.request_stuck = Duration::from_secs(seconds);
+        }
         Change::Password(password) => {
             if password.is_none() {
                 // Who was waiting to give one need not any more.
