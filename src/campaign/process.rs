@@ -215,8 +215,11 @@ fn announced(child: &mut Child) -> Result<SocketAddr, String> {
         // A line that cannot be read is none.
         let _ = BufReader::new(stdout).read_line(&mut line);
     }
-    let address = line
+    let ready = line
         .strip_prefix("🚀 CHRONOS SERVER LISTO Y ESCUCHANDO EN TCP ")
         .and_then(|rest| rest.strip_suffix('\n'));
-    address.and_then(|address| address.parse().ok()).ok_or(line)
+    // On a full disk it serves as well, and says that it is ready once there is room.
+    let for_reads = line.strip_prefix("⚠️ CHRONOS SERVER ESCUCHANDO EN TCP ");
+    let for_reads = for_reads.and_then(|rest| rest.split_once(',')).map(|(address, _)| address);
+    ready.or(for_reads).and_then(|address| address.parse().ok()).ok_or(line)
 }

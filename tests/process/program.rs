@@ -12,6 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::{Client, PATIENCE};
 
+/// How the line begins with which it says that it is ready.
+const READY: &str = "🚀 CHRONOS SERVER LISTO Y ESCUCHANDO EN TCP ";
+
 /// The server's log so far.
 type Log = Arc<Mutex<String>>;
 
@@ -114,7 +117,7 @@ impl Program {
     pub(crate) fn wait(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).unwrap();
-        assert_eq!(rest, "", "stdout has nothing but addresses");
+        assert!(rest.lines().all(|line| line.starts_with(READY)), "no more than that: {rest}");
         let code = self.child.wait().unwrap().code();
         if let Some(collector) = self.collector.take() {
             collector.join().unwrap();
@@ -155,10 +158,12 @@ fn collect(stderr: impl Read, log: &Log) {
 fn announced(stdout: &mut impl BufRead) -> Result<SocketAddr, String> {
     let mut line = String::new();
     stdout.read_line(&mut line).unwrap();
-    let address = line
-        .strip_prefix("🚀 CHRONOS SERVER LISTO Y ESCUCHANDO EN TCP ")
-        .and_then(|rest| rest.strip_suffix('\n'));
-    address.and_then(|address| address.parse().ok()).ok_or(line)
+    let ready = line.strip_prefix(READY).and_then(|rest| rest.strip_suffix('\n'));
+    // On a full disk it serves as well, and says that it is ready once there is room.
+    let for_reads = line.strip_prefix("⚠️ CHRONOS SERVER ESCUCHANDO EN TCP ");
+    let for_reads = for_reads.and_then(|rest| rest.split_once(',')).map(|(address, _)| address);
+    let address = ready.or(for_reads).and_then(|address| address.parse().ok());
+    address.ok_or(line)
 }
 
 impl Drop for Program {
