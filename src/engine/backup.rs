@@ -141,7 +141,8 @@ impl Meter<'_> {
 /// The files that make up a database, `CURRENT` last.
 fn files_of(storage: &dyn Storage) -> Result<Vec<String>> {
     let loaded = set::load(storage)?.ok_or(Error::NoDatabase)?;
-    let directory = Directory::list(storage)?;
+    let mut directory = Directory::list(storage)?;
+    directory.set_foreign_apart(storage, Some(&loaded));
     let snapshot = &loaded.snapshot;
     let tables = snapshot.tables.keys().map(|id| filename::table(*id));
     let log = directory.segments.range(snapshot.first_segment..).map(|id| filename::wal(*id));

@@ -73,6 +73,14 @@ pub(crate) fn parse(name: &str) -> Option<FileKind> {
     name.strip_suffix(WAL_SUFFIX).and_then(parse_number).map(FileKind::Wal)
 }
 
+/// The number in a name of ours, or in the name that it was to get; `None` where there is none.
+pub(crate) fn number(name: &str) -> Option<u64> {
+    match parse(name.strip_suffix(TEMPORARY_SUFFIX).unwrap_or(name))? {
+        FileKind::Table(id) | FileKind::Wal(id) | FileKind::Manifest(id) => Some(id),
+        FileKind::Current | FileKind::Lock | FileKind::Temporary => None,
+    }
+}
+
 fn parse_number(digits: &str) -> Option<u64> {
     let number = digits.parse().ok()?;
     (number <= MAX_NUMBER && format!("{number:06}") == digits).then_some(number)
@@ -91,6 +99,7 @@ mod tests {
             assert_eq!(parse(&wal(id)), Some(FileKind::Wal(id)));
             assert_eq!(parse(&manifest(id)), Some(FileKind::Manifest(id)));
             assert_eq!(parse(&temporary(&table(id))), Some(FileKind::Temporary));
+            assert_eq!((number(&wal(id)), number(&temporary(&table(id)))), (Some(id), Some(id)));
         }
         assert_eq!(parse(CURRENT), Some(FileKind::Current));
         assert_eq!(parse(LOCK), Some(FileKind::Lock));
@@ -118,7 +127,7 @@ mod tests {
             "18446744073709551615.sst",
         ];
         for name in foreign {
-            assert_eq!(parse(name), None, "{name}");
+            assert_eq!((parse(name), number(name)), (None, None), "{name}");
         }
     }
 }

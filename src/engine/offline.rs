@@ -33,11 +33,13 @@ impl Offline {
         let storage: Arc<dyn Storage> =
             Arc::new(ReadOnly(afresh(Arc::clone(&environment.storage))));
         let lock = lock_directory(storage.as_ref())?;
-        let directory = Directory::list(storage.as_ref())?;
+        let mut directory = Directory::list(storage.as_ref())?;
         let most = MAX_OPEN_TABLES.min(affordable_open_tables());
         let tables = Arc::new(Tables::new(storage, BlockCache::new(0), most));
         let storage = tables.shared_storage();
-        let Some(loaded) = set::load(storage.as_ref())? else {
+        let loaded = set::load(storage.as_ref())?;
+        directory.set_foreign_apart(storage.as_ref(), loaded.as_ref());
+        let Some(loaded) = loaded else {
             replay::read_nothing(storage.as_ref(), &directory)?;
             return Err(Error::NoDatabase);
         };

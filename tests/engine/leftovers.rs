@@ -1,12 +1,15 @@
 //! What an open removes. The process before may have ended between the renaming of `CURRENT` and the
 //! sync of the directory: until that is made up for, a power cut may bring the old manifest back, and
-//! neither it nor a table that only it names may have been removed.
+//! neither it nor a table that only it names may have been removed. And what an open does not touch: a
+//! file that has one of our names, but is not provably of this database.
 
 use std::sync::{Arc, Mutex};
 
-use chronos::engine::storage::sim::{Bounds, FaultKind, Moment, SimStorage, Times};
+use chronos::engine::storage::Storage;
+use chronos::engine::storage::sim::{Bounds, FaultKind, Moment, SimStorage, Survival, Times};
+use chronos::engine::{Engine, Error, Offline, Recovery, Scheduling, check};
 
-use crate::support::{Random, State, key, observe, open};
+use crate::support::{Random, State, key, observe, open, tiny, world};
 
 const KEYS: u64 = 8;
 
@@ -153,4 +156,112 @@ fn a_segment_whose_name_may_be_lost_is_not_used() {
     let sample = storage.kill();
     let calls = (1..).take_while(|call| fail_one_open_and_cut_the_next(&sample, &state, *call));
     assert!(calls.count() > 10);
+}
+
+fn recover(storage: &SimStorage, seed: u64) -> (Engine, Recovery) {
+    Engine::open(world(storage.clone(), seed), tiny(Scheduling::Manual)).unwrap()
+}
+
+#[test]
+fn what_nothing_proves_to_be_ours_is_left_alone_and_told_of() {
+    let storage = SimStorage::new(1);
+    let state = sample(&storage);
+    let storage = storage.kill();
+    // A log segment of another database, under a number that this one has left behind.
+    let other = SimStorage::new(2);
+    sample(&other);
+    let names = other.list().unwrap();
+    let segment = names.iter().find(|name| name.strip_suffix(".wal").is_some()).unwrap();
+    let segment = other.read_file(segment).unwrap();
+    let text = b"the only copy of somebody's work".repeat(200);
+    let kept: [(&str, &[u8]); 8] = [
+        ("000000.wal", &segment),
+        ("000777.wal", &text),
+        ("900000.sst", &text),
+        ("900001.sst", b"short"),
+        ("MANIFEST-900002", &text),
+        ("900003.wal.tmp", &text),
+        ("900004.sst.tmp", &text),
+        ("9223372036854775807.sst", &text),
+    ];
+    for (name, bytes) in kept {
+        storage.write_file(name, bytes).unwrap();
+    }
+    let report = check(Arc::new(storage.clone()), &mut |_| ()).unwrap();
+    assert!(report.is_whole(), "{report:?}");
+    let mut offline = Offline::open(&world(storage.clone(), 2)).unwrap();
+    let count = std::iter::from_fn(|| offline.advance().unwrap().then_some(())).count();
+    assert_eq!(count, state.len());
+    drop(offline);
+    for seed in 2..5 {
+        let (engine, mut recovery) = recover(&storage, seed);
+        recovery.foreign.sort();
+        let mut names: Vec<&str> = kept.iter().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        assert_eq!(recovery.foreign, names);
+        assert!(observe(&engine, KEYS).unwrap() == state);
+        for number in 0..200 {
+            let key = key(number % KEYS);
+            engine.put(&key, &state[&key]).unwrap();
+        }
+        engine.compact().unwrap();
+        if seed == 3 {
+            engine.close().unwrap();
+        }
+        drop(engine);
+        for (name, bytes) in kept {
+            assert!(storage.read_file(name).unwrap() == *bytes, "{name} was changed");
+            let is_noted = |note: &String| note.starts_with(name) && note.contains("left alone");
+            assert!(report.notes.iter().any(is_noted), "{name}: {:?}", report.notes);
+        }
+    }
+}
+
+#[test]
+fn where_there_is_no_database_files_of_others_are_left_as_well() {
+    let storage = SimStorage::new(1);
+    let text = b"the only copy of somebody's work".repeat(200);
+    for name in ["000777.wal", "MANIFEST-000778", "000779.wal.tmp"] {
+        storage.write_file(name, &text).unwrap();
+    }
+    let (engine, recovery) = recover(&storage, 1);
+    assert_eq!((recovery.created, recovery.foreign.len()), (true, 3));
+    engine.put(b"key", b"value").unwrap();
+    engine.compact().unwrap();
+    for name in &recovery.foreign {
+        assert!(storage.read_file(name).unwrap() == text, "{name}");
+    }
+    // What may be a database's table is not built over.
+    let storage = SimStorage::new(1);
+    storage.write_file("000123.sst", &text).unwrap();
+    let refused = Engine::open(world(storage.clone(), 1), tiny(Scheduling::Manual)).err();
+    assert!(matches!(refused, Some(Error::Corrupt { .. })), "{refused:?}");
+    assert!(storage.read_file("000123.sst").unwrap() == text);
+}
+
+#[test]
+fn what_a_crash_leaves_is_known_to_be_ours_and_goes() {
+    for call in 1.. {
+        let storage = SimStorage::new(call);
+        let state = sample(&storage);
+        let storage = storage.kill();
+        let engine = open(storage.clone(), 2).unwrap();
+        storage.crash_at(storage.call_count() + call);
+        let _ = engine.compact();
+        let _ = engine.close();
+        let is_over = !storage.is_down();
+        drop(engine);
+        for left in [storage.kill(), storage.power_cut(Survival::Nothing)] {
+            let (engine, recovery) = recover(&left, 3);
+            assert!(recovery.foreign.is_empty(), "call {call}: {:?}", recovery.foreign);
+            assert!(observe(&engine, KEYS).unwrap() == state);
+            engine.close().unwrap();
+            drop(engine);
+            let report = check(Arc::new(left.clone()), &mut |_| ()).unwrap();
+            assert!(report.is_whole() && report.notes.is_empty(), "call {call}: {report:?}");
+        }
+        if is_over {
+            break;
+        }
+    }
 }

@@ -235,12 +235,13 @@ pub(crate) fn examine(
     storage: &Arc<dyn Storage>,
     progress: &mut dyn FnMut(CheckProgress),
 ) -> Result<(Option<Loaded>, CheckReport)> {
-    let directory = Directory::list(storage.as_ref())?;
+    let mut directory = Directory::list(storage.as_ref())?;
     let mut report = CheckReport::default();
     let Some(loaded) = read_manifest(storage.as_ref(), &directory, &mut report)? else {
         report.note("tables and log were not looked at: only the manifest tells which there are");
         return Ok((None, report));
     };
+    directory.set_foreign_apart(storage.as_ref(), Some(&loaded));
     note_leftovers(&directory, &loaded, &mut report);
     report.moment.time_ms = loaded.time_ms;
     let total = log::bytes(storage.as_ref(), &directory, &loaded.snapshot)
@@ -337,6 +338,9 @@ fn note_leftovers(directory: &Directory, loaded: &Loaded, report: &mut CheckRepo
     }
     for id in directory.manifests.iter().filter(|id| **id != loaded.id) {
         report.note(format!("{}: not the manifest in use", filename::manifest(*id)));
+    }
+    for name in &directory.foreign {
+        report.note(format!("{name}: not provably of this database, and left alone"));
     }
     for name in &directory.temporaries {
         report.note(format!("{name}: never completed"));

@@ -15,7 +15,8 @@ pub(crate) const GROUP_HEADER_BYTES: usize = 72;
 /// The newest format that this build reads, and the one that it writes.
 pub(crate) const VERSION: u32 = 1;
 
-const FILE_MAGIC: &[u8; 8] = b"CHRNSJNL";
+/// How every journal begins.
+pub(crate) const FILE_MAGIC: &[u8; 8] = b"CHRNSJNL";
 const FILE_HEADER_BYTES: usize = 72;
 const GROUP_MAGIC: u32 = u32::from_le_bytes(*b"CGRP");
 

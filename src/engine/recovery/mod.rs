@@ -7,6 +7,7 @@
 //! force, and the next recovery begins anew.
 
 pub(crate) mod install;
+mod leftovers;
 pub(crate) mod log;
 mod progress;
 pub(crate) mod replay;
@@ -45,6 +46,9 @@ pub struct Recovery {
     pub elapsed: Duration,
     /// The unacknowledged tail that was dropped, if there was one.
     pub torn: Option<TornTail>,
+    /// Files that have names of a database's files, but nothing proves that this one wrote them: they
+    /// are neither read nor used nor removed.
+    pub foreign: Vec<String>,
 }
 
 /// A log tail that a crash left half-written; it was never acknowledged.
@@ -77,8 +81,16 @@ pub(crate) fn open(
 ) -> Result<Opened> {
     let started = Instant::now();
     let storage = environment.storage.as_ref();
-    let directory = Directory::list(storage)?;
-    let found = if let Some(loaded) = set::load(storage)? {
+    let mut directory = Directory::list(storage)?;
+    let loaded = set::load(storage)?;
+    directory.set_foreign_apart(storage, loaded.as_ref());
+    for name in &directory.foreign {
+        tracing::warn!(
+            file = name,
+            "left alone: it has a name of ours, but nothing proves that this database wrote it"
+        );
+    }
+    let found = if let Some(loaded) = loaded {
         replay::read(storage, loaded, &directory, options, tables)?
     } else {
         let nothing = replay::read_nothing(storage, &directory)?;
@@ -88,6 +100,7 @@ pub(crate) fn open(
         nothing
     };
     let mut opened = install::install(found, environment, options, &directory, tables)?;
+    opened.recovery.foreign = directory.foreign;
     opened.recovery.elapsed = started.elapsed();
     Ok(opened)
 }
@@ -100,6 +113,10 @@ pub(crate) struct Directory {
     pub(crate) manifests: BTreeSet<u64>,
     pub(crate) temporaries: Vec<String>,
     pub(crate) has_current: bool,
+    /// Files with names of ours that are not provably of this database: see `leftovers`.
+    pub(crate) foreign: Vec<String>,
+    /// No foreign file has this id or a greater one, but for numbers that are never reached.
+    least_free_id: u64,
 }
 
 /// Whether a database could be in a directory that may not be there: one of its files is. Changes
@@ -139,6 +156,8 @@ impl Directory {
     /// An id that no file has.
     pub(crate) fn free_id(&self) -> u64 {
         let greatest = |ids: &BTreeSet<u64>| ids.last().copied().unwrap_or(0);
-        greatest(&self.tables).max(greatest(&self.segments)).max(greatest(&self.manifests)) + 1
+        let taken =
+            greatest(&self.tables).max(greatest(&self.segments)).max(greatest(&self.manifests));
+        self.least_free_id.max(taken + 1)
     }
 }

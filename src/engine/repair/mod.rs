@@ -114,7 +114,13 @@ pub fn repair(
     if repair.report.is_whole() {
         return Ok(repair);
     }
-    let directory = Directory::list(storage.as_ref())?;
+    let mut directory = Directory::list(storage.as_ref())?;
+    let tables = directory.tables.clone();
+    directory.set_foreign_apart(storage.as_ref(), loaded.as_ref());
+    if repair.report.findings.iter().any(|finding| finding.file() == CURRENT) {
+        // A table that the manifest does not know, whosever it is, is reason to doubt the manifest.
+        directory.tables = tables;
+    }
     let plan = match Plan::new(loaded, &repair.report, &directory) {
         Ok(plan) => plan,
         Err(reason) => {

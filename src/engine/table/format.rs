@@ -89,11 +89,27 @@ pub(super) fn check_block(stored: &[u8], id: u64, offset: u64) -> Decoded<(Compr
 
 /// The seed tells a block of another file or offset from the one that belongs here.
 fn block_checksum(checked: &[u8], id: u64, offset: u64) -> u32 {
+    masked(crc32c_append(seed(id, offset), checked))
+}
+
+/// Binds a checksum to a place: the same bytes elsewhere do not pass.
+fn seed(id: u64, offset: u64) -> u32 {
     let mut seed = [0; 16];
     let (id, offset) = if is_planted(Bug::UnseededChecksum) { (0, 0) } else { (id, offset) };
     seed[..8].copy_from_slice(&id.to_le_bytes());
     seed[8..].copy_from_slice(&offset.to_le_bytes());
-    masked(crc32c_append(crc32c(&seed), checked))
+    crc32c(&seed)
+}
+
+/// Whether `bytes` begin with the first block of table `id`, whose length is not known: one is tried
+/// after the other.
+pub(crate) fn begins_as(bytes: &[u8], id: u64) -> bool {
+    let mut checksum = seed(id, 0);
+    bytes.windows(TRAILER_BYTES).any(|window| {
+        // Of the block up to here, with its compression.
+        checksum = crc32c_append(checksum, &window[..1]);
+        get_u32(window, 1) == Some(masked(checksum))
+    })
 }
 
 /// What a table says about itself.
@@ -263,6 +279,12 @@ mod tests {
         assert!(check_block(&block, 8, 4096).is_err());
         assert!(check_block(&block, 7, 0).is_err());
         assert!(check_block(&block[1..], 7, 4096).is_err());
+        assert!(!begins_as(&block, 7) && !begins_as(&[], 7));
+        let mut first = b"some bytes".to_vec();
+        seal_block(&mut first, Compression::Lz4, 7, 0);
+        assert!(begins_as(&first, 7) && !begins_as(&first, 8));
+        first.extend_from_slice(b"more");
+        assert!(begins_as(&first, 7) && !begins_as(&first[..14], 7));
         for len in 0..TRAILER_BYTES {
             assert!(check_block(&block[..len], 7, 4096).is_err());
         }

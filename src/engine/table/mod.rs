@@ -39,6 +39,7 @@ pub(crate) use self::block::Block;
 pub(crate) use self::builder::TableBuilder;
 pub use self::compression::Compression;
 pub(crate) use self::filter::KeyHash;
+pub(crate) use self::format::begins_as;
 pub(crate) use self::handles::{MAX_OPEN_TABLES, affordable_open_tables};
 pub(crate) use self::reader::Table;
 pub(crate) use self::scan::TableScan;
