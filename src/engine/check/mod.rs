@@ -207,10 +207,11 @@ pub fn check(
 /// # Errors
 /// As [`check`]; the first damage of manifest or log.
 pub fn moment(storage: &Arc<dyn Storage>) -> Result<Moment> {
-    let storage = ReadOnly(Arc::clone(storage));
-    let directory = Directory::list(&storage)?;
+    let storage = ReadOnly(afresh(Arc::clone(storage)));
+    let mut directory = Directory::list(&storage)?;
     let mut report = CheckReport::default();
     let loaded = read_manifest(&storage, &directory, &mut report)?;
+    directory.set_foreign_apart(&storage, loaded.as_ref());
     if let Some(loaded) = loaded {
         report.moment.time_ms = loaded.time_ms;
         let mut progress = Progress { seen: CheckProgress::default(), tell: &mut |_| () };
