@@ -21,7 +21,7 @@ pub mod table;
 pub use detect::Protocol;
 pub use error::{SyntaxError, resolve};
 pub use reply::Encoder;
-pub use request::{Args, OwnedArgs};
+pub use request::{Args, ArgsList, OwnedArgs};
 pub use table::{Command, Verb};
 
 /// The longest line that stands for a length, an inline command, or no command at all, in bytes; and the

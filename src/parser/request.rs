@@ -107,19 +107,58 @@ impl OwnedArgs {
         OwnedArgs { bytes: bytes.into(), spans: spans.into(), name: Box::default() }
     }
 
-    /// A copy of `args`, the name included.
-    pub fn of(args: Args<'_>) -> Self {
-        OwnedArgs { name: args.name().into(), ..Self::copy(args.iter()) }
-    }
-
     /// The words.
     pub fn args(&self) -> Args<'_> {
         Args { bytes: &self.bytes, spans: &self.spans, name: &self.name }
     }
+}
+
+/// The words of many requests, kept one behind the other: they take little more than their bytes.
+#[derive(Debug, Default)]
+pub struct ArgsList {
+    bytes: Vec<u8>,
+    /// Of each request its name, then its words.
+    spans: Vec<Span>,
+    /// Where the spans of each request end.
+    ends: Vec<u32>,
+}
+
+impl ArgsList {
+    /// Adds a copy of `args`, the name included.
+    pub fn push(&mut self, args: Args<'_>) {
+        let words = args.len() + 1;
+        let bytes = args.name().len() + args.iter().map(<[u8]>::len).sum::<usize>();
+        make_room(&mut self.bytes, bytes);
+        make_room(&mut self.spans, words);
+        make_room(&mut self.ends, 1);
+        for word in std::iter::once(args.name()).chain(args.iter()) {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(word);
+            self.spans.push(Span::new(start, self.bytes.len()));
+        }
+        self.ends.push(self.spans.len() as u32);
+    }
+
+    /// Those that were added at this place.
+    pub fn get(&self, index: usize) -> Option<Args<'_>> {
+        let end = *self.ends.get(index)? as usize;
+        let before = index.checked_sub(1).and_then(|before| self.ends.get(before));
+        let start = before.map_or(0, |&end| end as usize);
+        let (name, spans) = self.spans.get(start..end)?.split_first()?;
+        Some(Args { bytes: &self.bytes, spans, name: name.of(&self.bytes) })
+    }
 
     /// Memory held, in bytes.
-    pub fn size_bytes(&self) -> usize {
-        self.bytes.len() + self.name.len() + self.spans.len() * size_of::<Span>()
+    pub fn capacity_bytes(&self) -> usize {
+        let Self { bytes, spans, ends } = self;
+        bytes.capacity() + spans.capacity() * size_of::<Span>() + ends.capacity() * size_of::<u32>()
+    }
+}
+
+/// Makes room for `more` elements, and a quarter of what is there: doubling would leave half unused.
+fn make_room<T>(list: &mut Vec<T>, more: usize) {
+    if list.capacity() - list.len() < more {
+        list.reserve_exact(more.max(list.len() / 4));
     }
 }
 
@@ -255,5 +294,28 @@ impl Batch {
             }
             Words::Owned(owned) => owned.args(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_many_requests_are_kept_apart() {
+        let mut list = ArgsList::default();
+        for request in ["GET k", "PING", "SET  v"] {
+            let owned = OwnedArgs::copy(request.split(' ').map(str::as_bytes));
+            list.push(owned.args().behind_name());
+        }
+        let words = |index| {
+            let args = list.get(index)?;
+            Some((args.name(), args.iter().collect::<Vec<_>>()))
+        };
+        assert_eq!(words(0), Some((&b"GET"[..], vec![&b"k"[..]])));
+        assert_eq!(words(1), Some((&b"PING"[..], vec![])));
+        assert_eq!(words(2), Some((&b"SET"[..], vec![&b""[..], b"v"])));
+        assert_eq!(words(3), None);
+        assert!(list.capacity_bytes() >= 12 + 6 * 8 + 3 * 4);
     }
 }

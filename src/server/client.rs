@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::parser::{Command, OwnedArgs, Protocol};
+use crate::parser::{Args, ArgsList, Command, Protocol};
 
 use super::keyspace::Fetched;
 use super::token::ConnectionId;
@@ -71,19 +71,40 @@ impl Traits {
     }
 }
 
-/// A queued command.
-#[derive(Debug, Clone)]
-pub(crate) struct Queued {
-    pub(crate) command: &'static Command,
-    /// Without the command's name.
-    pub(crate) args: OwnedArgs,
+/// Queued commands in order. There may be hundreds of thousands: none has memory of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    commands: Vec<&'static Command>,
+    args: ArgsList,
+}
+
+impl Queue {
+    pub(crate) fn push(&mut self, command: &'static Command, args: Args<'_>) {
+        self.commands.push(command);
+        self.args.push(args);
+    }
+
+    /// The commands and their arguments, the commands' names left out.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static Command, Args<'_>)> {
+        let commands = self.commands.iter().enumerate();
+        commands.filter_map(|(index, command)| Some((*command, self.args.get(index)?)))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// Memory held, in bytes.
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        self.args.capacity_bytes() + self.commands.capacity() * size_of::<&Command>()
+    }
 }
 
 /// A transaction: what is queued and what is watched.
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
-    pub(crate) queue: Vec<Queued>,
-    /// Memory held by the queue, in bytes.
+    pub(crate) queue: Queue,
+    /// What is queued, in bytes.
     pub(crate) queued_bytes: usize,
     pub(crate) watches: Vec<Watch>,
     /// Memory held by the watches, in bytes.
@@ -224,7 +245,7 @@ impl Client {
     /// Memory that is held for it beyond its connection's buffers, in bytes.
     pub(crate) fn held_bytes(&self) -> usize {
         let transaction = self.transaction.as_deref();
-        transaction.map_or(0, |one| one.queued_bytes + one.watched_bytes)
+        transaction.map_or(0, |one| one.queue.capacity_bytes() + one.watched_bytes)
             + self.subscriptions.as_deref().map_or(0, |all| all.bytes)
             + self.fetched_bytes
     }

@@ -64,6 +64,16 @@ impl Holdings {
         self.is_short
     }
 
+    /// Whether half of what may be held is.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.total_bytes > self.bound_bytes / 2
+    }
+
+    /// Whether so much is more than an eighth of what may be held.
+    pub(crate) fn is_large_share(&self, bytes: usize) -> bool {
+        bytes > self.bound_bytes / 8
+    }
+
     /// How much has to go before memory is not short any more.
     pub(crate) fn shortage_bytes(&self) -> usize {
         self.total_bytes.saturating_sub(self.bound_bytes / 8 * EASY_EIGHTHS)

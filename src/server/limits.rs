@@ -28,6 +28,14 @@ pub(crate) const REQUEST_BYTES: usize = 128 << 20;
 /// The longest transaction that may be queued, in bytes.
 pub(crate) const TRANSACTION_BYTES: usize = 64 << 20;
 
+/// A transaction with more commands than this waits while others' replies take much memory, and looks
+/// again so often whether they still do.
+pub(crate) const LONG_TRANSACTION_COMMANDS: usize = 1024;
+pub(crate) const TRANSACTION_RETRY: Duration = Duration::from_millis(20);
+
+/// What each queued word takes beside its bytes, and each queued command beside its words.
+pub(crate) const QUEUED_WORD_BYTES: usize = 16;
+
 /// What one command, or one transaction, may write, in bytes: more than the log takes at once.
 pub(crate) const STAGED_BYTES: usize = TRANSACTION_BYTES;
 

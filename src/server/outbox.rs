@@ -160,6 +160,11 @@ impl Outbox {
         let end = self.full_bytes + out.len();
         let is_longer = end > self.marks.back().map_or(self.released, |mark| mark.end);
         self.bytes = out;
+        let len = self.bytes.len();
+        if len >= OUTPUT_PIECE_BYTES && self.bytes.capacity() > len + len / 8 {
+            // What the making of a long reply took beyond it is given back.
+            self.bytes.shrink_to_fit();
+        }
         if is_longer {
             self.mark_end(seq, durable);
         }

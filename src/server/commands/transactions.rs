@@ -5,9 +5,9 @@
 //! there. As in Redis, a command that fails leaves the others in force.
 
 use crate::parser::table::keys_of;
-use crate::parser::{OwnedArgs, Verb};
+use crate::parser::{Args, Verb};
 
-use super::super::client::{Client, Queued, Traits};
+use super::super::client::{Client, Queue, Traits};
 use super::super::interrupt::{Interrupt, REPLY_TOO_LONG};
 use super::super::keyspace::Keyspace;
 use super::super::latency::micros_since;
@@ -116,7 +116,8 @@ fn exec(call: &mut Call) -> Handled {
     let (db, traits) = (call.client.db, call.client.traits);
     call.client.traits.clear(Traits::QUEUEING);
     call.client.traits.set(Traits::EXECUTING);
-    let queue = transaction.as_deref().map_or(&[][..], |transaction| &transaction.queue);
+    let nothing = Queue::default();
+    let queue = transaction.as_deref().map_or(&nothing, |transaction| &transaction.queue);
     let mut taken_us = Vec::new();
     let done = run_all(call, queue, &mut taken_us);
     let done = done.and_then(|()| call.services.keyspace.commit());
@@ -129,10 +130,10 @@ fn exec(call: &mut Call) -> Handled {
         }
         done => {
             if done.is_ok() {
-                for (Queued { command, args }, taken_us) in queue.iter().zip(taken_us) {
-                    call.services.show_to_monitors(command, args.args(), call.client);
+                for ((command, args), taken_us) in queue.iter().zip(taken_us) {
+                    call.services.show_to_monitors(command, args, call.client);
                     if let Some(taken_us) = taken_us {
-                        call.services.note_taken(taken_us, command, args.args(), call.client);
+                        call.services.note_taken(taken_us, command, args, call.client);
                     }
                 }
             }
@@ -146,19 +147,19 @@ fn exec(call: &mut Call) -> Handled {
 
 /// Runs the queued commands, staging what they write. `taken_us` gets how long each took, if anybody
 /// wants to know.
-fn run_all(call: &mut Call, queue: &[Queued], taken_us: &mut Vec<Option<u64>>) -> Handled {
+fn run_all(call: &mut Call, queue: &Queue, taken_us: &mut Vec<Option<u64>>) -> Handled {
     need_keys(call, queue)?;
     call.services.keyspace.see_staged();
     if !call.client.is_silent() {
         call.reply.array(queue.len());
     }
-    for Queued { command, args } in queue {
+    for (command, args) in queue.iter() {
         let started = call.services.start_clock(command);
         let (written, mark) = (call.reply.written(), call.services.keyspace.mark());
         let noted = call.services.effects.len();
         let mut inner = Call {
             command,
-            args: args.args(),
+            args,
             reply: &mut *call.reply,
             client: &mut *call.client,
             services: &mut *call.services,
@@ -197,13 +198,13 @@ fn run_all(call: &mut Call, queue: &[Queued], taken_us: &mut Vec<Option<u64>>) -
 }
 
 /// Has all keys read before the first command runs, so that none is run twice for a read.
-fn need_keys(call: &mut Call, queue: &[Queued]) -> Handled {
+fn need_keys(call: &mut Call, queue: &Queue) -> Handled {
     let mut db = call.client.db();
     let mut is_lacking = false;
-    for Queued { command, args } in queue {
+    for (command, args) in queue.iter() {
         match command.verb {
             Verb::Select => {
-                let number = integer::parse(args.args().at(0));
+                let number = integer::parse(args.at(0));
                 db = number.and_then(|number| usize::try_from(number).ok()).unwrap_or(db);
                 continue;
             }
@@ -223,6 +224,6 @@ fn need_keys(call: &mut Call, queue: &[Queued]) -> Handled {
     if is_lacking { Err(Interrupt::Later) } else { Ok(()) }
 }
 
-fn argv<'a>(name: &'a str, args: &'a OwnedArgs) -> Vec<&'a [u8]> {
-    std::iter::once(name.as_bytes()).chain(args.args().iter()).collect()
+fn argv<'a>(name: &'a str, args: Args<'a>) -> Vec<&'a [u8]> {
+    std::iter::once(name.as_bytes()).chain(args.iter()).collect()
 }

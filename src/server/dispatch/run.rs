@@ -8,14 +8,16 @@ use std::collections::HashSet;
 
 use crate::engine::Seq;
 use crate::parser::table::Flags;
-use crate::parser::{Args, Command, Encoder, OwnedArgs, Protocol, Verb};
+use crate::parser::{Args, Command, Encoder, Protocol, Verb};
 
-use super::super::client::{Client, Queued, Traits};
+use super::super::client::{Client, Traits};
 use super::super::commands::{self, Call};
 use super::super::effects::Classes;
 use super::super::interrupt::{Fault, Interrupt, REPLY_TOO_LONG};
 use super::super::keyspace::Fetched;
-use super::super::limits::TRANSACTION_BYTES;
+use super::super::limits::{
+    LONG_TRANSACTION_COMMANDS, QUEUED_WORD_BYTES, TRANSACTION_BYTES, TRANSACTION_RETRY,
+};
 use super::super::outbox::Pending;
 use super::super::workers::Job;
 use super::{Asker, Next, Services, WaitingTicket};
@@ -35,7 +37,7 @@ impl Services<'_> {
             asker.client.end_answer();
             return Next::Continue;
         }
-        if self.must_pause(command, asker.client) {
+        if self.must_pause(command, asker.client) || self.must_wait(command, asker.client) {
             asker.client.traits = traits_before;
             self.stats.uncount(Some(command));
             return Next::Later;
@@ -71,7 +73,7 @@ impl Services<'_> {
             && !client.traits.has(Traits::QUEUEING);
         let has_writes = || {
             let queue = client.transaction.as_deref().map(|transaction| &transaction.queue);
-            queue.is_some_and(|queue| queue.iter().any(|q| q.command.flags.has(Flags::WRITE)))
+            queue.is_some_and(|queue| queue.iter().any(|(one, _)| one.flags.has(Flags::WRITE)))
         };
         let is_held = pause.holds_reads
             || command.flags.has(Flags::WRITE)
@@ -84,17 +86,33 @@ impl Services<'_> {
         is_held && !is_exempt
     }
 
+    /// Whether a long transaction waits until others have taken their replies: its own may be long, and
+    /// what all of them hold is bounded. Those who take none are closed before long.
+    fn must_wait(&mut self, command: &Command, client: &Client) -> bool {
+        let queue = client.transaction.as_deref().map(|transaction| &transaction.queue);
+        let is_long = queue.is_some_and(|queue| queue.len() > LONG_TRANSACTION_COMMANDS);
+        if command.verb != Verb::Exec || !is_long || !self.holdings.is_half_full() {
+            return false;
+        }
+        let unread_bytes = self.clients.iter().map(|client| client.unread_bytes as usize).sum();
+        let waits = self.holdings.is_large_share(unread_bytes);
+        if waits {
+            self.keyspace.retry_within(TRANSACTION_RETRY);
+        }
+        waits
+    }
+
     fn queue(&mut self, command: &'static Command, args: Args<'_>, asker: &mut Asker<'_>) {
         let transaction = asker.client.transaction();
-        let args = OwnedArgs::of(args);
-        let bytes = args.size_bytes() + size_of::<Queued>();
+        let words: usize = args.iter().map(<[u8]>::len).sum();
+        let bytes = words + (args.len() + 1) * QUEUED_WORD_BYTES;
         if transaction.queued_bytes + bytes > TRANSACTION_BYTES {
             asker.client.traits.set(Traits::SPOILT);
             let line = format!("ERR the transaction has more than {TRANSACTION_BYTES} bytes");
             return self.reply_error(asker, &line);
         }
         transaction.queued_bytes += bytes;
-        transaction.queue.push(Queued { command, args });
+        transaction.queue.push(command, args);
         if !asker.client.is_silent() {
             self.reply(asker, 0, |reply| reply.simple("QUEUED"));
         }
