@@ -183,8 +183,8 @@ impl Engine {
     }
 
     /// The value at `key`, or `None`. What is returned is durable: for a version that is not yet,
-    /// this waits, unless whoever wrote it asked for less. A value from a table is not copied: it
-    /// keeps its block in memory.
+    /// this waits, unless whoever wrote it asked for less. A value that is a good part of its table's
+    /// block is not copied: it keeps that in memory.
     ///
     /// # Errors
     /// `Corrupt` or `Io` where the value cannot be read, `Failed` if it may not survive.
@@ -295,9 +295,8 @@ impl Engine {
     }
 
     /// Starts flushing the memtable and merging all tables that hold keys of `range` into the last
-    /// level, without what is deleted, expired or overwritten. A table of the last level that nothing
-    /// overlaps is left as it is, unless it holds something deleted: what it keeps of versions that only
-    /// a snapshot saw, which is gone since, goes with its next merge. Reads and writes go on meanwhile.
+    /// level, without what is deleted, expired or overwritten, as far as no snapshot sees it. Reads and
+    /// writes go on meanwhile.
     pub fn start_compaction(&self, range: impl Into<KeyRange>) -> Ticket {
         self.inner.request(Job::Compact(range.into()))
     }

@@ -29,6 +29,11 @@ pub struct Record<'a> {
 }
 
 impl Record<'_> {
+    /// The same for whoever may keep it.
+    fn kept(self) -> Self {
+        Record { value: self.value.kept(), ..self }
+    }
+
     /// The same, lending nothing.
     pub fn to_owned(&self) -> Record<'static> {
         let (version, expires_ms) = (self.version, self.expires_ms);
@@ -160,7 +165,7 @@ impl Inner {
         expired: Expired,
     ) -> Result<Option<Record<'static>>> {
         match self.read_tables(version, key, snapshot, ReadMode::Blocking, expired)? {
-            Read::Done(record) => Ok(record),
+            Read::Done(record) => Ok(record.map(Record::kept)),
             Read::WouldBlock => {
                 Err(Error::io("read", "a table", std::io::ErrorKind::WouldBlock.into()))
             }
@@ -199,5 +204,35 @@ impl Memory {
         for hash in started {
             self.active.prefetch_entry(hash);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::options::{Environment, Options, Scheduling, SystemClock};
+    use crate::engine::storage::sim::SimStorage;
+    use crate::engine::{Engine, Lookup};
+
+    #[test]
+    fn a_small_value_keeps_no_block_in_memory_and_a_large_one_is_not_copied() {
+        let storage = Arc::new(SimStorage::new(1));
+        let environment =
+            Environment { storage, clock: Arc::new(SystemClock), random: Arc::new(|| 1) };
+        let options = Options { scheduling: Scheduling::Manual, ..Options::default() };
+        let (engine, _) = Engine::open(environment, options).unwrap();
+        (0..500u16).for_each(|number| engine.put(&number.to_be_bytes(), b"a value").unwrap());
+        engine.put(b"large", &vec![1; 100_000]).unwrap();
+        engine.compact().unwrap();
+        let small = [1, 2];
+        assert!(!engine.get(&small).unwrap().unwrap().is_pinned());
+        assert!(!engine.snapshot().get(&small).unwrap().unwrap().is_pinned());
+        let several = engine.multi_get(&[&small[..], b"large"]).unwrap();
+        let pinned = several.iter().map(|value| value.as_ref().is_some_and(Value::is_pinned));
+        assert!(pinned.eq([false, true]));
+        // A reply that is made at once borrows.
+        let session = engine.session();
+        let Lookup::Found(record) = session.lookup(&small).unwrap() else { panic!("it is cached") };
+        assert!(record.value.is_pinned() && !record.to_owned().value.is_pinned());
     }
 }

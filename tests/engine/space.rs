@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chronos::engine::storage::Storage;
 use chronos::engine::storage::sim::SimStorage;
-use chronos::engine::{Engine, Error, Health, Options, Scheduling};
+use chronos::engine::{Engine, Error, Health, Options, Scheduling, Snapshot};
 
 use crate::support::{PATIENCE, key, open, tiny, world};
 
@@ -173,6 +173,39 @@ fn at_rest_a_memtable_stays_that_keeps_no_room() {
     engine.delete_range("x".."y").unwrap();
     std::thread::sleep(Duration::from_millis(4_500));
     assert_eq!(engine.stats().flushes, flushes);
+}
+
+/// Overwrites all values again and again, each state seen by a snapshot, and brings all down.
+fn overwrite_under_snapshots(engine: &Engine) -> Vec<Snapshot> {
+    let rounds = (0..10).map(|round| {
+        (0..50).for_each(|number| engine.put(&key(number), &[round; 400]).unwrap());
+        engine.snapshot()
+    });
+    let snapshots = rounds.collect();
+    engine.compact().unwrap();
+    assert!(table_bytes(engine) > 10 * 50 * 400, "all versions are kept");
+    snapshots
+}
+
+/// What only snapshots saw is given back with them, by itself or when asked for.
+#[test]
+fn what_only_snapshots_saw_is_given_back_after_them() {
+    let engine = threads(&SimStorage::new(1));
+    let mut snapshots = overwrite_under_snapshots(&engine);
+    let last = snapshots.pop().unwrap();
+    drop(snapshots);
+    at_rest("old versions are given back", || table_bytes(&engine) < 50 * 1_000);
+    assert_eq!(last.scan(..).count(), 50);
+    let storage = SimStorage::new(2);
+    let engine = open(storage.clone(), 1).unwrap();
+    let snapshots = overwrite_under_snapshots(&engine);
+    engine.close().unwrap();
+    drop((snapshots, engine));
+    // Another process knows of no snapshots, but of what they left.
+    let engine = open(storage, 2).unwrap();
+    engine.compact().unwrap();
+    assert!(table_bytes(&engine) < 50 * 1_000, "{}", table_bytes(&engine));
+    assert_eq!(engine.scan(..).count(), 50);
 }
 
 #[test]

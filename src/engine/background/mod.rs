@@ -30,7 +30,7 @@ use super::hardware::lower_priority;
 use super::options::Scheduling;
 use super::range::KeyRange;
 use super::storage::Storage;
-use super::sync::{lock, wait, wait_for, write};
+use super::sync::{lock, read, wait, wait_for, write};
 use super::ticket::Ticket;
 use super::version::{TableRef, VersionEdit};
 
@@ -452,8 +452,11 @@ impl Inner {
     ) -> Result<()> {
         let mut set = lock(&self.set);
         set.commit(edit)?;
+        // Only who holds the set's lock changes the version: the next one is made beside readers and
+        // writers, whatever it takes.
+        let current = Arc::clone(&read(&self.memory).version);
+        let next = Arc::new(current.apply(edit, tables));
         let mut memory = write(&self.memory);
-        let next = Arc::new(memory.version.apply(edit, tables));
         let (uptime, sublevels) = (self.uptime(), next.sublevels());
         match drained {
             Some((bytes, took)) => memory.level0.merged(uptime, bytes, took, sublevels),
@@ -463,7 +466,7 @@ impl Inner {
         let flushed = edit.flushed_seq.and_then(|_| memory.immutables.pop_front());
         drop((memory, set));
         // Freed outside of the locks: giving back a memtable's memory takes a while.
-        drop((old, flushed));
+        drop((old, current, flushed));
         self.fit_cache();
         self.background.merge_waker.wake();
         self.signal.notify();

@@ -13,7 +13,7 @@ use super::compression::{Compression, Compressor};
 use super::filter::FilterBuilder;
 use super::format::{Footer, Handle, Properties, seal_block};
 use super::reclaim::Expiries;
-use super::{BLOCK_BYTES, TableMeta};
+use super::{BLOCK_BYTES, Hidden, TableMeta};
 use crate::engine::error::{Error, Result};
 use crate::engine::filename;
 use crate::engine::iter::Entry;
@@ -36,6 +36,8 @@ pub(crate) struct TableBuilder {
     filter: FilterBuilder,
     properties: Properties,
     expiries: Expiries,
+    /// What versions hide that are newer, in bytes of keys and values.
+    hidden: Hidden,
 }
 
 impl TableBuilder {
@@ -55,6 +57,7 @@ impl TableBuilder {
             filter: FilterBuilder::default(),
             properties: Properties::none(),
             expiries: Expiries::default(),
+            hidden: Hidden::default(),
         })
     }
 
@@ -71,6 +74,9 @@ impl TableBuilder {
         }
         if is_first || last_key != entry.key {
             self.filter.add(entry.key);
+        } else {
+            self.hidden.bytes += (entry.key.len() + entry.value.len()) as u64;
+            self.hidden.seq = self.hidden.seq.max(last_seq);
         }
         if !self.data.is_empty() && !self.data.has_room(entry, BLOCK_BYTES) {
             self.finish_data_block()?;
@@ -114,8 +120,10 @@ impl TableBuilder {
             self.sink.sync()?;
         }
         let (entries, tombstones) = (self.properties.entry_count, self.properties.tombstone_count);
+        let raw_bytes = self.properties.raw_key_bytes + self.properties.raw_value_bytes;
+        let hidden = scaled(self.hidden, raw_bytes, self.sink.written);
         let reclaim_ms = self.expiries.reclaim_ms(entries, tombstones);
-        Ok(TableMeta { reclaim_ms, ..self.properties.into_meta(&self.sink) })
+        Ok(TableMeta { reclaim_ms, hidden, ..self.properties.into_meta(&self.sink) })
     }
 
     fn finish_data_block(&mut self) -> Result<()> {
@@ -125,6 +133,12 @@ impl TableBuilder {
         self.properties.data_block_count += 1;
         Ok(())
     }
+}
+
+/// What is hidden of `raw_bytes`, in bytes of the file, which takes `file_bytes`.
+fn scaled(hidden: Hidden, raw_bytes: u64, file_bytes: u64) -> Hidden {
+    let bytes = u128::from(file_bytes) * u128::from(hidden.bytes) / u128::from(raw_bytes.max(1));
+    Hidden { bytes: u64::try_from(bytes).unwrap_or(file_bytes), ..hidden }
 }
 
 impl Properties {
@@ -140,6 +154,7 @@ impl Properties {
             tombstones: self.tombstone_count,
             purged_seq: 0,
             reclaim_ms: u64::MAX,
+            hidden: Hidden::default(),
             assigned_seq: 0,
             checksum: sink.checksum,
         }
@@ -212,16 +227,28 @@ impl Sink {
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        if bytes.len() >= WRITE_BYTES {
+            // A large value need not be in memory twice.
+            self.write_out()?;
+            return self.write(bytes);
+        }
         self.buffer.extend_from_slice(bytes);
         if self.buffer.len() >= WRITE_BYTES { self.write_out() } else { Ok(()) }
     }
 
     fn write_out(&mut self) -> Result<()> {
-        let written = self.file.write_all_at(&self.buffer, self.written);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let written = self.write(&buffer);
+        buffer.clear();
+        self.buffer = buffer;
+        written
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let written = self.file.write_all_at(bytes, self.written);
         written.map_err(|e| Error::io("write", &self.name, e))?;
-        self.checksum = crc32c_append(self.checksum, &self.buffer);
-        self.written += self.buffer.len() as u64;
-        self.buffer.clear();
+        self.checksum = crc32c_append(self.checksum, bytes);
+        self.written += bytes.len() as u64;
         Ok(())
     }
 

@@ -82,11 +82,23 @@ pub(crate) struct TableMeta {
     /// When so many entries will have expired that the table should be rewritten, in milliseconds
     /// since the Unix epoch; `u64::MAX` is never.
     pub(crate) reclaim_ms: u64,
+    /// What it holds of versions that newer ones in it hide, for some snapshot.
+    pub(crate) hidden: Hidden,
     /// If not 0, the sequence number that all entries have, whatever the file says: it was written
     /// before there was one.
     pub(crate) assigned_seq: Seq,
     /// CRC32C of the whole file.
     pub(crate) checksum: u32,
+}
+
+/// What newer versions in the same table hide from all but snapshots.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Hidden {
+    /// About so many bytes of the file.
+    pub(crate) bytes: u64,
+    /// The highest number of a version that hides another: for who reads at this number, all of it is
+    /// hidden. 0 if there is none.
+    pub(crate) seq: Seq,
 }
 
 impl TableMeta {

@@ -163,6 +163,7 @@ fn the_meta_tells_what_is_in_the_file() {
         entries: 4,
         tombstones: 1,
         purged_seq: 0,
+        hidden: Hidden { bytes: 63, seq: 9 },
         reclaim_ms: u64::MAX,
         assigned_seq: 0,
         checksum: crc32c::crc32c(&bytes),

@@ -5,10 +5,15 @@ use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use super::block::Block;
+use crate::engine::cache::Weigh;
+
+/// A value that makes up less than 1 in this many bytes of its block is copied for whoever may keep it:
+/// so what is kept takes this many times its bytes at most, and no copy is longer than a part of a block
+/// or costs more than the lookup did.
+const COPY_SHARE: usize = 4;
 
 /// The bytes of a value. It lends them from memory, owns them, or holds the block of a table in
-/// which they stand (usually one that is also in the block cache). So keep it briefly: a small value
-/// keeps a whole block in memory.
+/// which they stand (usually one that is also in the block cache), if they are a good part of it.
 #[derive(Clone)]
 pub struct Value<'a>(Repr<'a>);
 
@@ -34,12 +39,28 @@ impl<'a> Value<'a> {
         Value(Repr::Pinned(block, range))
     }
 
+    /// The same for whoever may keep it: a copy, if it is a small part of what it would keep in memory.
+    pub(crate) fn kept(self) -> Self {
+        match self.0 {
+            Repr::Pinned(block, range) if range.len() < block.weight_bytes() / COPY_SHARE => {
+                Value::copied(block.slice(range))
+            }
+            repr => Value(repr),
+        }
+    }
+
+    /// Whether it keeps a block in memory.
+    #[cfg(test)]
+    pub(crate) fn is_pinned(&self) -> bool {
+        matches!(self.0, Repr::Pinned(..))
+    }
+
     /// The same, lending nothing: a copy if it did.
     pub fn to_owned(&self) -> Value<'static> {
         match &self.0 {
             Repr::Lent(bytes) => Value::copied(bytes),
             Repr::Owned(bytes) => Value(Repr::Owned(bytes.clone())),
-            Repr::Pinned(block, range) => Value(Repr::Pinned(Arc::clone(block), range.clone())),
+            Repr::Pinned(block, range) => Value::pinned(Arc::clone(block), range.clone()).kept(),
         }
     }
 

@@ -38,7 +38,12 @@ impl Window {
             self.move_to(table, handle.offset, len)?;
         }
         let stored = self.stored(handle.offset, len).unwrap_or_default();
-        table.check_block(stored, handle.offset)
+        let block = table.check_block(stored, handle.offset);
+        if self.bytes.len() > READ_AHEAD_BYTES {
+            // A large value: as the block it is kept once, and need not be kept twice.
+            self.bytes = Vec::new();
+        }
+        block
     }
 
     /// `len` bytes from `offset` lie within the file.

@@ -6,7 +6,7 @@
 use crate::engine::coding::{Reader, put_bytes, put_varint};
 use crate::engine::key::Seq;
 use crate::engine::ranges::RangeDelete;
-use crate::engine::table::TableMeta;
+use crate::engine::table::{Hidden, TableMeta};
 
 use super::LEVELS;
 
@@ -17,6 +17,7 @@ const FIRST_SEGMENT: u8 = 4;
 const NEXT_FILE_ID: u8 = 5;
 const DELETE_RANGE: u8 = 6;
 const FORGET_RANGE: u8 = 7;
+const HIDE: u8 = 8;
 
 /// One change of the set of tables; what is `None` stays as it was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +45,11 @@ impl VersionEdit {
             out.push(ADD);
             put_varint(out, *level as u64);
             encode_meta(out, meta);
+            if meta.hidden != Hidden::default() {
+                out.push(HIDE);
+                put_varint(out, meta.hidden.bytes);
+                put_varint(out, meta.hidden.seq);
+            }
         }
         for id in &self.removed {
             out.push(REMOVE);
@@ -97,6 +103,11 @@ impl VersionEdit {
                 let level = usize::try_from(reader.varint()?).ok().filter(|l| *l < LEVELS)?;
                 self.added.push((level, decode_meta(reader)?));
             }
+            HIDE => {
+                // Of the table before it.
+                let (_, meta) = self.added.last_mut()?;
+                meta.hidden = Hidden { bytes: reader.varint()?, seq: reader.varint()? };
+            }
             REMOVE => self.removed.push(reader.varint()?),
             FLUSHED_SEQ => self.flushed_seq = Some(reader.varint()?),
             FIRST_SEGMENT => self.first_segment = Some(reader.varint()?),
@@ -144,6 +155,7 @@ fn decode_meta(reader: &mut Reader<'_>) -> Option<TableMeta> {
         tombstones: reader.varint()?,
         purged_seq: reader.varint()?,
         reclaim_ms: reader.varint()?,
+        hidden: Hidden::default(),
         assigned_seq: reader.varint()?,
         checksum: reader.u32()?,
         smallest: decode_key(reader)?,
@@ -172,6 +184,7 @@ mod tests {
             tombstones: 2,
             purged_seq: 5,
             reclaim_ms: u64::MAX,
+            hidden: Hidden { bytes: 300, seq: 1 << 30 },
             assigned_seq: 0,
             checksum: 0xdead_beef,
         };
@@ -203,6 +216,7 @@ mod tests {
         for cut in 1..bytes.len() {
             assert_ne!(VersionEdit::decode(&bytes[..cut]).as_ref(), Ok(&whole), "cut at {cut}");
         }
+        assert!(VersionEdit::decode(&[HIDE, 1, 1]).is_err(), "of no table");
         assert!(VersionEdit::decode(&[99, 1]).unwrap_err().contains("tag 99"));
         assert!(VersionEdit::decode(&[ADD, 7]).is_err(), "level past the last");
     }

@@ -328,6 +328,7 @@ mod tests {
     use super::*;
     use crate::engine::options::SystemClock;
     use crate::engine::storage::sim::{FaultKind, SimStorage, Times};
+    use crate::engine::table::Hidden;
 
     fn create() -> (SimStorage, VersionSet) {
         let storage = SimStorage::new(1);
@@ -378,6 +379,7 @@ mod tests {
                 tombstones: 0,
                 purged_seq: 0,
                 reclaim_ms: u64::MAX,
+                hidden: Hidden::default(),
                 assigned_seq: 0,
                 checksum: 0,
             };

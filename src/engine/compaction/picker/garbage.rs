@@ -12,6 +12,8 @@
 //! flushed, if that is less): no range delete up to s covers an entry. So in the last level
 //! - tombstones are worth a rewrite only if s has moved past `purged_seq` since. A table with
 //!   tombstones never gets there by a move, so that number does say how far it is free of them;
+//! - versions that newer ones hide in the table (kept for snapshots between the two) as well, and that
+//!   in every level: those that are left are hidden by versions with numbers past `purged_seq`;
 //! - expired entries, only if no snapshot protects any entry of the table;
 //! - covered entries, only if the range delete is newer than `purged_seq` and not newer than s.
 //!
@@ -46,8 +48,15 @@ pub(super) fn drop_covered(view: &View<'_>) -> Option<Plan> {
 
 /// Merges the table with the most urgent garbage.
 pub(super) fn pick(view: &View<'_>) -> Option<Plan> {
-    let mut tables = buried(view).into_iter().chain(expired(view)).chain(unpurged(view));
+    let hidden = hidden(view, GARBAGE_SHARE);
+    let mut tables =
+        buried(view).into_iter().chain(expired(view)).chain(unpurged(view)).chain(hidden);
     tables.find_map(|(level, table)| plan_table(view, level, table))
+}
+
+/// Merges a table below level 0 of which more than 1 byte in `share` is hidden from all readers.
+pub(super) fn pick_hidden(view: &View<'_>, share: u64) -> Option<Plan> {
+    hidden(view, share).find_map(|(level, table)| plan_table(view, level, table))
 }
 
 type Found<'a> = Vec<(usize, &'a TableMeta)>;
@@ -78,6 +87,18 @@ fn unpurged<'a>(view: &View<'a>) -> impl Iterator<Item = (usize, &'a TableMeta)>
     settled(view).filter(|(_, table)| is_unpurged(view, table))
 }
 
+/// The tables of which more than 1 byte in `share` is hidden, the highest first.
+fn hidden<'a>(view: &View<'a>, share: u64) -> impl Iterator<Item = (usize, &'a TableMeta)> {
+    settled(view).filter(move |(_, table)| is_hidden(view, table, share))
+}
+
+/// Whether more than 1 byte in `share` of a table is of hidden versions, and a merge may drop a good
+/// part of those.
+pub(super) fn is_hidden(view: &View<'_>, table: &TableMeta, share: u64) -> bool {
+    table.hidden.bytes.saturating_mul(share) > table.bytes
+        && is_free(view, table, table.hidden.seq, FREED_SHARE)
+}
+
 /// The tables below level 0.
 fn settled<'a>(view: &View<'a>) -> impl Iterator<Item = (usize, &'a TableMeta)> {
     view.tables().filter(|(level, _)| *level > 0)
@@ -87,6 +108,7 @@ fn settled<'a>(view: &View<'a>) -> impl Iterator<Item = (usize, &'a TableMeta)> 
 /// tell.
 pub(super) fn is_unclean(view: &View<'_>, table: &TableMeta) -> bool {
     table.tombstones > 0 && can_lose_tombstones(view, LAST, table, u64::MAX)
+        || table.hidden.seq > 0 && is_free(view, table, table.hidden.seq, u64::MAX)
         || is_expired(view, LAST, table)
         || is_unpurged(view, table)
 }
@@ -98,9 +120,15 @@ fn can_lose_tombstones(view: &View<'_>, level: usize, table: &TableMeta, share: 
     if level < LAST {
         return table.min_seq <= view.oldest_snapshot;
     }
+    is_free(view, table, table.max_seq, share)
+}
+
+/// Whether of the numbers up to `last` of which a table was not cleaned yet, 1 in `share` is free of
+/// snapshots, and one at least.
+fn is_free(view: &View<'_>, table: &TableMeta, last: Seq, share: u64) -> bool {
     let cleaned_to = table.purged_seq.max(table.min_seq.saturating_sub(1));
-    let suspect = table.max_seq.saturating_sub(cleaned_to);
-    let free = table.max_seq.min(view.oldest_snapshot).saturating_sub(cleaned_to);
+    let suspect = last.saturating_sub(cleaned_to);
+    let free = last.min(view.oldest_snapshot).saturating_sub(cleaned_to);
     free > 0 && free >= suspect.div_ceil(share)
 }
 

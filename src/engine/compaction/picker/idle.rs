@@ -3,7 +3,8 @@
 //! At rest the levels above the last hold little, so that overwritten and deleted data is gone: at
 //! most a tenth of the last level's bytes, and of its entries, each of which may hide one there. So
 //! the database takes at most 1.1 times the last level. And level 0 is one sublevel, purged of what
-//! range deletes cover.
+//! range deletes cover. Of no table more than a tenth is of versions that only snapshots saw which are
+//! gone.
 //!
 //! Rejected: merging level 0 down for its sublevels alone. It mostly spans all keys, and a few small
 //! flushes would rewrite the whole base after each pause. Its tables are merged with each other
@@ -18,7 +19,9 @@ const REST_SHARE: u64 = 10;
 
 /// The merge that rest is used for.
 pub(super) fn pick(view: &View<'_>, base: usize) -> Option<Plan> {
-    merge_down(view, base).or_else(|| tidy_level0(view))
+    merge_down(view, base)
+        .or_else(|| tidy_level0(view))
+        .or_else(|| garbage::pick_hidden(view, REST_SHARE))
 }
 
 /// Merges down the first level that, with those above, holds too much: what is above may stay.
@@ -40,7 +43,10 @@ fn tidy_level0(view: &View<'_>) -> Option<Plan> {
     let level0 = &view.levels[0];
     level0.iter().rev().find_map(|oldest| {
         let group = connected(level0, &[oldest]);
-        let untidy = group.len() > 1 || group.iter().any(|table| garbage::is_unpurged(view, table));
+        let is_untidy = |table: &&TableMeta| {
+            garbage::is_unpurged(view, table) || garbage::is_hidden(view, table, REST_SHARE)
+        };
+        let untidy = group.len() > 1 || group.iter().any(is_untidy);
         untidy.then(|| Plan::merge(view, group.into_iter(), 0)).flatten()
     })
 }

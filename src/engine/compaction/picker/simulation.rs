@@ -8,6 +8,7 @@ use super::*;
 use crate::engine::iter::testing::Random;
 use crate::engine::key::Kind;
 use crate::engine::ranges::RangeDelete;
+use crate::engine::table::Hidden;
 
 const KEYS: u64 = 240;
 /// More plans than this for what one step changed are taken for endless.
@@ -40,6 +41,13 @@ struct Model {
     idle: bool,
     /// The jobs done, with their output levels.
     done: Vec<(Work, usize)>,
+}
+
+/// What newer versions hide, as the builder of a table finds it.
+fn hidden(items: &[Item]) -> Hidden {
+    let pairs = items.windows(2).filter(|pair| pair[0].key == pair[1].key);
+    let seqs = pairs.map(|pair| pair[0].seq);
+    Hidden { bytes: seqs.clone().count() as u64, seq: seqs.max().unwrap_or(0) }
 }
 
 fn name(key: u64) -> Vec<u8> {
@@ -168,6 +176,7 @@ impl Model {
             tombstones: items.iter().filter(|item| item.kind == Kind::Delete).count() as u64,
             purged_seq,
             // Worth it as soon as a third of all entries has expired.
+            hidden: hidden(&items),
             reclaim_ms: expiries.get(items.len() / 3).copied().unwrap_or(u64::MAX),
             assigned_seq: 0,
             checksum: 0,
@@ -291,6 +300,7 @@ impl Model {
             if table.largest >= start && !after_end {
                 assert_eq!((level, table.tombstones), (LAST, 0), "{table:?}");
                 assert!(table.reclaim_ms > self.now_ms, "{table:?}");
+                assert_eq!(table.hidden.bytes, 0, "{table:?}");
             }
         }
     }
@@ -317,10 +327,15 @@ fn live(seed: u64) -> Vec<(Work, usize)> {
     assert!(held[..LAST].iter().sum::<u64>() * 10 <= held[LAST], "{held:?}");
     assert!(sublevels(&model.view().levels[0]) <= 1);
     assert!(model.ranges.is_empty(), "{:?}", model.ranges);
+    for (_, table) in model.view().tables() {
+        assert!(table.hidden.bytes * 10 <= table.bytes, "{table:?}");
+    }
     model.settle(pick_everything);
     assert!(model.levels[..LAST].iter().all(Vec::is_empty));
     let mut tables = model.levels[LAST].iter();
-    assert!(tables.all(|table| table.tombstones == 0 && table.reclaim_ms == u64::MAX));
+    assert!(tables.all(|table| {
+        table.tombstones == 0 && table.reclaim_ms == u64::MAX && table.hidden.bytes == 0
+    }));
     model.done
 }
 

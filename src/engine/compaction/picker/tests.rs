@@ -1,13 +1,15 @@
 //! Plans for views that are written down, a line for each level: `L0 9:a..c*4 8:b..d/2` is table 9
 //! with keys from a to c and 4 units of size, and table 8 of one unit with 2 of 8 entries tombstones.
 //! Entries have the table's id as their number, or those after `@`, as in `8:b..d@3-7`; `!5` is what
-//! the table is purged of, `~100` when it is worth a merge for what has expired.
+//! the table is purged of, `~100` when it is worth a merge for what has expired, `^2` that 2 units are of
+//! versions that newer ones hide.
 //!
 //! More lines: `ranges a..c@5 d..@7` are range deletes (the second has no end), `snapshot 6` is the
 //! oldest, `now 100` the time, `damaged 1 2` are tables, `idle` is that.
 
 use super::*;
 use crate::engine::ranges::RangeDelete;
+use crate::engine::table::Hidden;
 
 pub(super) fn table(text: &str) -> TableMeta {
     let (id, rest) = text.split_once(':').unwrap();
@@ -27,12 +29,16 @@ pub(super) fn table(text: &str) -> TableMeta {
         tombstones: number('/', 0),
         purged_seq: number('!', 0),
         reclaim_ms: number('~', u64::MAX),
+        hidden: match number('^', 0) {
+            0 => Hidden::default(),
+            bytes => Hidden { bytes, seq: max_seq.parse().unwrap() },
+        },
         assigned_seq: 0,
         checksum: 0,
     }
 }
 
-const MARKS: [char; 5] = ['*', '/', '@', '!', '~'];
+const MARKS: [char; 6] = ['*', '/', '@', '!', '~', '^'];
 
 /// What stands behind a mark, up to the next one.
 fn marked(text: &str, mark: char) -> Option<&str> {
@@ -97,6 +103,21 @@ fn level_0_waits_until_it_has_enough_sublevels() {
     assert_eq!(pick("L0 9:a..c"), "nothing");
     assert_eq!(pick("L0 9:d..f 8:a..c"), "nothing", "tables side by side are one sublevel");
     assert_eq!(pick("L0 9:c..f 8:a..c"), "merge {8, 9} to L6, no graves");
+}
+
+#[test]
+fn what_only_snapshots_saw_is_given_back_once_the_oldest_has_passed() {
+    let table = "L6 9:a..c*4@1-9^2 8:d..f";
+    assert_eq!(pick(table), "merge {9} to L6, no graves", "no snapshot");
+    assert_eq!(pick(&lines(&[table, "snapshot 3"])), "nothing", "most of it is protected");
+    assert_eq!(pick(&lines(&[table, "snapshot 6"])), "merge {9} to L6, no graves");
+    let rewritten = "L6 9:a..c*4@1-9!6^2";
+    assert_eq!(pick(&lines(&[rewritten, "snapshot 6"])), "nothing", "a rewrite left it");
+    assert_eq!(pick(&lines(&[rewritten, "snapshot 8"])), "merge {9} to L6, no graves");
+    let little = "L6 9:a..c*8@1-9^2";
+    assert_eq!(pick(little), "nothing");
+    assert_eq!(pick(&lines(&[little, "idle"])), "merge {9} to L6, no graves");
+    assert_eq!(pick("L5 9:a..c*4@1-9^2\nL6 8:b..d"), "merge {8, 9} to L6, no graves");
 }
 
 #[test]
