@@ -103,7 +103,7 @@ fn a_held_or_missing_database_is_not_judged() {
     assert!(matches!(checked(&storage), Err(Error::Locked)));
     drop(guard);
     assert!(checked(&storage).is_ok());
-    assert!(matches!(checked(&SimStorage::new(1)), Err(Error::InvalidOption(_))));
+    assert!(matches!(checked(&SimStorage::new(1)), Err(Error::NoDatabase)));
 }
 
 #[test]
