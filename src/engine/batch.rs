@@ -140,6 +140,11 @@ impl Batch {
         &self.conditions
     }
 
+    /// What it touches, in order: a key, or all keys of a range that begins with it.
+    pub(crate) fn touched(&self) -> impl Iterator<Item = (&[u8], bool)> {
+        self.writes().into_iter().map(|write| (write.key, write.kind == Kind::DeleteRange))
+    }
+
     /// The writes, in order.
     pub(crate) fn writes(&self) -> Vec<super::wal::Write<'_>> {
         decode_writes(&self.records, self.count).unwrap_or_default()

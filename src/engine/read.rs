@@ -104,18 +104,27 @@ impl Inner {
 
     /// What a reader at `snapshot` sees at `key`.
     pub(crate) fn get(&self, key: &[u8], snapshot: Seq) -> Result<Option<Record<'static>>> {
+        let (seq, record) = self.look_up(key, snapshot)?;
+        self.commit.wait_to_show(seq, self.is_manual()).map(|()| record)
+    }
+
+    /// The same, and what must be durable before anybody is shown it: 0 if it is.
+    pub(crate) fn look_up(
+        &self,
+        key: &[u8],
+        snapshot: Seq,
+    ) -> Result<(Seq, Option<Record<'static>>)> {
         self.counters.gets.add(1);
         let snapshot = if is_planted(Bug::ReadPastSnapshot) { Seq::MAX } else { snapshot };
         let at = snapshot.min(self.readable_seq());
         let memory = read(&self.memory);
         if let Some(found) = memory.get(key, at) {
-            let (seq, record) = (found.seq, self.copied(&found));
-            drop(memory);
-            return self.commit.wait_to_show(seq, self.is_manual()).map(|()| record);
+            return Ok((found.seq, self.copied(&found)));
         }
         let version = Arc::clone(&memory.version);
         drop(memory);
-        self.read_tables_blocking(&version, key, at, Expired::Hidden)
+        let record = self.read_tables_blocking(&version, key, at, Expired::Hidden)?;
+        Ok((0, record))
     }
 
     /// The same for many keys, all as of one moment.

@@ -116,6 +116,15 @@ impl Snapshot {
         self.held.inner.get(key, self.held.seq)
     }
 
+    /// The same without waiting for anything to be durable: before the caller lets anybody know what it
+    /// has seen, [`super::Engine::durable_seq`] must have reached [`Snapshot::seq`].
+    ///
+    /// # Errors
+    /// As [`super::Engine::get_record`].
+    pub fn get_record_without_waiting(&self, key: &[u8]) -> Result<Option<Record<'static>>> {
+        self.held.inner.look_up(key, self.held.seq).map(|(_, record)| record)
+    }
+
     /// As [`super::Engine::multi_get`], as of the snapshot.
     ///
     /// # Errors

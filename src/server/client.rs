@@ -10,6 +10,7 @@ use crate::parser::{Args, ArgsList, Command, Protocol};
 
 use super::keyspace::Fetched;
 use super::token::ConnectionId;
+use super::walks::Walks;
 use super::watch::Watch;
 
 /// Facts about a client, each one bit.
@@ -101,7 +102,7 @@ impl Queue {
 }
 
 /// A transaction: what is queued and what is watched.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Transaction {
     pub(crate) queue: Queue,
     /// What is queued, in bytes.
@@ -109,6 +110,8 @@ pub(crate) struct Transaction {
     pub(crate) watches: Vec<Watch>,
     /// Memory held by the watches, in bytes.
     pub(crate) watched_bytes: usize,
+    /// Walks that were done for it, while it waits to be executed.
+    pub(crate) walks: Option<Walks>,
 }
 
 /// Names, each once, in the order in which they came. There may be many: nothing here goes through

@@ -180,6 +180,22 @@ pub(crate) const MIN_MEMORY_BYTES: usize = 1 << 20;
 /// The least size of a log segment, in bytes.
 pub(crate) const MIN_SEGMENT_BYTES: usize = 256 << 10;
 
+/// What all transactions' walks over keys may hold together, in bytes.
+pub(crate) const TRANSACTION_WALKS_BYTES: usize = 256 << 20;
+
+/// Keys, and bytes of them, that such a walk looks at beyond its limit: some of those before may be gone.
+pub(crate) const SPARE_KEYS: u64 = 1024;
+pub(crate) const SPARE_BYTES: usize = 1 << 20;
+
+/// What was written since such walks began, as far as it is kept, in bytes.
+pub(crate) const CHANGES_BYTES: usize = 64 << 20;
+
+/// Changes that the reactor looks at by itself to bring a walk up to date; more are a worker's.
+pub(crate) const RECENT_CHANGES: u64 = 4096;
+
+/// How often workers walk for one transaction.
+pub(crate) const WALK_ROUNDS: u32 = 16;
+
 /// Keys that DBSIZE counts one by one; beyond, it estimates.
 pub(crate) const COUNTED_KEYS: u64 = 1_000_000;
 

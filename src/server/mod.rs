@@ -53,6 +53,7 @@ pub mod start;
 mod stats;
 mod token;
 pub(crate) mod values;
+mod walks;
 mod warnings;
 mod watch;
 mod workers;

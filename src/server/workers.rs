@@ -17,6 +17,7 @@ use super::limits::WORKER_QUEUE;
 use super::notify::Notifier;
 use super::outbox::SlotNumber;
 use super::token::ConnectionId;
+use super::walks::{WalkJob, Walks};
 
 /// A reply that a worker has made.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub(crate) enum Job {
     Fetch { connection: ConnectionId, key: Vec<u8>, read: TableRead },
     /// Longer work whose answer fills a slot.
     Work { connection: ConnectionId, slot: SlotNumber, work: Box<dyn Work> },
+    /// The walks of a transaction.
+    Walks { connection: ConnectionId, job: Box<WalkJob> },
     /// A read of a key that may have expired, and for whom.
     Expiry { owner: u64, key: Vec<u8>, read: TableRead },
     /// A slice of a search for keys that expire.
@@ -67,6 +70,10 @@ pub(crate) enum Completion {
         connection: ConnectionId,
         slot: SlotNumber,
         answer: Answer,
+    },
+    Walks {
+        connection: ConnectionId,
+        walks: Walks,
     },
     Expiry {
         owner: u64,
@@ -121,7 +128,7 @@ impl Workers {
         let mut queue = lock(&self.shared.queue);
         let kind = match job {
             Job::Read { .. } | Job::Fetch { .. } | Job::Expiry { .. } => &mut queue.reads,
-            Job::Work { .. } | Job::Sweep(_) | Job::Drop(_) => &mut queue.work,
+            Job::Work { .. } | Job::Walks { .. } | Job::Sweep(_) | Job::Drop(_) => &mut queue.work,
         };
         if kind.len() >= WORKER_QUEUE {
             return false;
@@ -176,6 +183,13 @@ impl Shared {
                     lock(&self.queue).work.push_back(Job::Work { connection, slot, work });
                 }
                 answer.map(|answer| Completion::Work { connection, slot, answer })
+            }
+            Job::Walks { connection, mut job } => {
+                if !job.run() {
+                    lock(&self.queue).work.push_back(Job::Walks { connection, job });
+                    return None;
+                }
+                Some(Completion::Walks { connection, walks: job.finish() })
             }
             Job::Expiry { owner, key, read } => {
                 let result = read.run();

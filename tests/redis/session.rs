@@ -163,15 +163,13 @@ impl Connection {
             "SSUBSCRIBE",
             "SUNSUBSCRIBE",
         ];
-        // Chronos does not run these inside a transaction.
-        const NOT_IN_MULTI: [&str; 4] = ["SCAN", "KEYS", "RANDOMKEY", "DBSIZE"];
         // Off or skipped, except inside a pipeline that turns it on again.
         let silencing = args.len() == 3
             && (is(args, &["CLIENT", "REPLY", "OFF"]) || is(args, &["CLIENT", "REPLY", "SKIP"]));
         // Redis 7.0 sends a RESP3 subscriber the messages that its own commands cause in the midst
         // of their replies: of EXEC's, and of MGET's with notifications of misses.
         let subscriber = self.subscriptions > 0 && (is(args, &["MULTI"]) || is(args, &["MGET"]));
-        let in_multi = SUBSCRIPTIONS.iter().chain(&NOT_IN_MULTI).any(|name| is(args, &[name]));
+        let in_multi = SUBSCRIPTIONS.iter().any(|name| is(args, &[name]));
         silencing || subscriber || self.queued.is_some() && in_multi
     }
 

@@ -171,6 +171,10 @@ const TRANSACTIONS: &[&str] = &[
     "!GET <key>",
     "!MGET {<key>}",
     "SET <key> <value> <value>",
+    "!KEYS <pattern>",
+    "!DBSIZE",
+    "!RANDOMKEY",
+    "!SCAN 0 COUNT 100",
 ];
 
 const CONNECTION: &[&str] = &[

@@ -26,3 +26,4 @@ mod resp;
 mod scripts;
 mod transactions;
 mod walks;
+mod walks_in_multi;

@@ -32,14 +32,13 @@ pub(super) const COMMANDS: &[Command] = &[
         .does("Shows and changes settings.")
         .containing(CONFIG_SUBCOMMANDS),
     command(Verb::DbSize, "DBSIZE", "", 1)
-        .flags(&[Flags::READONLY, Flags::FAST, Flags::NO_MULTI])
+        .flags(&[Flags::READONLY, Flags::FAST])
         .since("1.0.0")
         .costs("O(N), and O(T) once there are many")
         .does("Returns the number of keys.")
         .differs(
             "Exact up to 1,000,000 keys. Beyond, it is the number of entries of all databases, \
-            overwritten and deleted ones included until they are merged away. Refused inside \
-            MULTI: it reads a snapshot from disk.",
+            overwritten and deleted ones included until they are merged away.",
         ),
     command(Verb::Debug, "DEBUG", "subcommand [argument [argument ...]]", -2)
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE])

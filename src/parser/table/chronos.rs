@@ -20,7 +20,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .costs("O(V)")
         .does("Lists the commands, or explains one."),
     command(Verb::Prefix, "PREFIX", "prefix [LIMIT count] [REV] [WITHVALUES]", -2)
-        .flags(&[Flags::READONLY, Flags::NO_MULTI])
+        .flags(&[Flags::READONLY])
         .since("chronos 0.1")
         .costs("O(log N + count)")
         .does(
@@ -29,7 +29,7 @@ pub(super) const COMMANDS: &[Command] = &[
             more than 62 MiB is refused.",
         ),
     command(Verb::Range, "RANGE", "start-key end-key [LIMIT count] [REV] [WITHVALUES]", -3)
-        .flags(&[Flags::READONLY, Flags::NO_MULTI])
+        .flags(&[Flags::READONLY])
         .since("chronos 0.1")
         .costs("O(log N + count)")
         .does(

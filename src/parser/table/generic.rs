@@ -67,36 +67,33 @@ pub(super) const COMMANDS: &[Command] = &[
         .costs("O(log N + L)")
         .does("Copies a value with its expiry to another key."),
     command(Verb::Keys, "KEYS", "pattern", 2)
-        .flags(&[Flags::READONLY, Flags::NO_MULTI])
+        .flags(&[Flags::READONLY])
         .since("1.0.0")
         .costs("O(N)")
         .does("Returns the keys that match a glob-style pattern.")
         .differs(
-            "Refused inside MULTI: it reads a snapshot from disk. The keys come in order. A \
-            reply of more than 62 MiB is refused. What stands in the pattern before the first \
-            special character bounds the keys that are looked at.",
+            "The keys come in order. A reply of more than 62 MiB is refused. What stands in the \
+            pattern before the first special character bounds the keys that are looked at.",
         ),
     command(Verb::Scan, "SCAN", "cursor [MATCH pattern] [COUNT count] [TYPE type]", -2)
-        .flags(&[Flags::READONLY, Flags::NO_MULTI])
+        .flags(&[Flags::READONLY])
         .since("2.8.0")
         .costs("O(log N + count) a call")
         .does("Walks over the keys a part at a time.")
         .differs(
-            "Refused inside MULTI: it reads a snapshot from disk. The keys come in order, and \
-            none twice. A cursor is a number below 2^48 whose position the server remembers: \
-            65,536 positions and 16 MiB of keys, the oldest are forgotten, and all at a \
+            "The keys come in order, and none twice. A cursor is a number below 2^48 whose \
+            position the server remembers: 65,536 positions and 16 MiB of keys, the oldest are forgotten, and all at a \
             restart. One that it does not know is an error: begin again with 0. A call ends \
             early once its reply has 16 MiB. MATCH bounds the keys that are looked at as in \
             KEYS. In the text protocol the reply is one list, the cursor first.",
         ),
     command(Verb::RandomKey, "RANDOMKEY", "", 1)
-        .flags(&[Flags::READONLY, Flags::NO_MULTI])
+        .flags(&[Flags::READONLY])
         .since("1.0.0")
         .costs("O(log N) a byte that keys differ in, at most")
         .does("Returns some key.")
         .differs(
-            "Refused inside MULTI: it reads a snapshot from disk. Of fewer than 64 keys each is \
-            as likely. Beyond, the key is chosen byte by byte, evenly between the lowest and the \
+            "Of fewer than 64 keys each is as likely. Beyond, the key is chosen byte by byte, evenly between the lowest and the \
             highest byte that occurs: hashes and numbers of one width come evenly, of other keys \
             those more often that stand alone or behind a gap.",
         ),

@@ -15,9 +15,11 @@ pub(super) const COMMANDS: &[Command] = &[
         .costs("O(1)")
         .does("Begins a transaction: the commands that follow are queued.")
         .differs(
-            "The writes of a transaction are one atomic, durable batch. Commands that \
-            read a snapshot from disk (SCAN, KEYS, RANDOMKEY, DBSIZE, RANGE, PREFIX) are \
-            refused.",
+            "The writes of a transaction are one atomic, durable batch. Commands that walk over \
+            keys (SCAN, KEYS, RANDOMKEY, DBSIZE, RANGE, PREFIX) see what the transaction has \
+            written before them; the walk is a worker's, and brought up to date when EXEC runs. \
+            Where it cannot keep up with those who write, or takes too much memory, EXEC is \
+            refused and nothing is done.",
         ),
     command(Verb::Exec, "EXEC", "", 1)
         .flags(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::SKIP_SLOWLOG])

@@ -9,7 +9,7 @@
 use crate::parser::table::{Flags, Group};
 use crate::parser::{Args, Command, Encoder, Verb};
 
-use super::client::Client;
+use super::client::{Client, Traits};
 use super::dispatch::{Next, Services};
 use super::interrupt::Interrupt;
 
@@ -24,6 +24,7 @@ mod server;
 mod strings;
 mod transactions;
 
+pub(crate) use keys::{Choice, Narrowed, estimated_keys};
 pub(crate) use pubsub::forget as forget_subscriptions;
 pub(crate) use transactions::forget as forget_transaction;
 
@@ -43,6 +44,11 @@ pub(crate) struct Call<'c, 'o, 'e> {
 }
 
 impl Call<'_, '_, '_> {
+    /// Whether EXEC runs it: then it happens at that moment, and nothing of it elsewhere.
+    pub(crate) fn is_in_transaction(&self) -> bool {
+        self.client.traits.has(Traits::EXECUTING)
+    }
+
     /// The wall clock, in milliseconds since the Unix epoch.
     pub(crate) fn now_ms(&self) -> u64 {
         self.services.keyspace.now_ms()
@@ -82,20 +88,4 @@ pub(crate) fn tells_misses(command: &Command) -> bool {
         Verb::MemoryUsage => false,
         _ => command.flags.has(Flags::READONLY) && command.parent.is_empty(),
     }
-}
-
-/// Whether a command's reply is made by a worker or the engine, so that it cannot be part of what
-/// happens at one moment.
-pub(crate) fn runs_elsewhere(verb: Verb) -> bool {
-    matches!(
-        verb,
-        Verb::Scan
-            | Verb::Keys
-            | Verb::RandomKey
-            | Verb::DbSize
-            | Verb::Range
-            | Verb::Prefix
-            | Verb::Save
-            | Verb::Compact
-    )
 }

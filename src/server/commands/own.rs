@@ -5,14 +5,16 @@ use std::ops::ControlFlow;
 use crate::engine::KeyRange;
 use crate::parser::{Args, Protocol, Verb};
 
+use super::super::client::Traits;
 use super::super::info::help;
 use super::super::interrupt::{Fault, Interrupt, SYNTAX};
 use super::super::keyspace::decode;
 use super::super::limits::LIST_REPLY_BYTES;
 use super::super::outbox::Finish;
 use super::super::values::integer::{self, NOT_AN_INTEGER};
+use super::super::walks::{Filter, Wanted, What};
 use super::keys::walk::{Elements, Visitor, Walk};
-use super::{Call, Handled};
+use super::{Call, Handled, keys};
 
 pub(super) fn handle(call: &mut Call) -> Handled {
     match call.command.verb {
@@ -96,6 +98,17 @@ fn list(call: &mut Call, range: &KeyRange, options: Args<'_>) -> Handled {
     let protocol = call.reply.protocol();
     let keyspace = &mut call.services.keyspace;
     let range = keyspace.range(call.client.db(), &range.start, range.end());
+    if call.client.traits.has(Traits::EXECUTING) {
+        let Options { limit, is_reversed, has_values } = options;
+        let what = What::Keys {
+            filter: Filter::default(),
+            is_reversed,
+            has_values,
+            limit,
+            is_page: false,
+        };
+        return keys::scan::list(call, &Wanted { range, what, protocol });
+    }
     let scan = keyspace.engine().scan(range);
     let scan = if options.is_reversed { scan.reversed() } else { scan };
     let listing =

@@ -112,7 +112,9 @@ fn exec(call: &mut Call) -> Handled {
         }
         return Ok(());
     }
-    let transaction = call.client.transaction.take();
+    let mut transaction = call.client.transaction.take();
+    let walks = transaction.as_deref_mut().and_then(|transaction| transaction.walks.take());
+    call.services.keyspace.begin_walks(walks);
     let (db, traits) = (call.client.db, call.client.traits);
     call.client.traits.clear(Traits::QUEUEING);
     call.client.traits.set(Traits::EXECUTING);
@@ -122,8 +124,12 @@ fn exec(call: &mut Call) -> Handled {
     let done = run_all(call, queue, &mut taken_us);
     let done = done.and_then(|()| call.services.keyspace.commit());
     call.client.traits.clear(Traits::EXECUTING);
+    let walks = call.services.keyspace.take_walks();
     match done {
         Err(Interrupt::Later) => {
+            if let Some(transaction) = transaction.as_deref_mut() {
+                transaction.walks = walks;
+            }
             call.client.transaction = transaction;
             (call.client.db, call.client.traits) = (db, traits);
             Err(Interrupt::Later)
@@ -153,7 +159,9 @@ fn run_all(call: &mut Call, queue: &Queue, taken_us: &mut Vec<Option<u64>>) -> H
     if !call.client.is_silent() {
         call.reply.array(queue.len());
     }
-    for (command, args) in queue.iter() {
+    let mut is_lacking = false;
+    for (at, (command, args)) in queue.iter().enumerate() {
+        call.services.keyspace.begin_walks_of(at);
         let started = call.services.start_clock(command);
         let (written, mark) = (call.reply.written(), call.services.keyspace.mark());
         let noted = call.services.effects.len();
@@ -182,6 +190,11 @@ fn run_all(call: &mut Call, queue: &Queue, taken_us: &mut Vec<Option<u64>>) -> H
                 call.reply.truncate(written);
                 call.reply.error(fault.line());
             }
+            Err(Interrupt::Later) if call.services.keyspace.wants_walks() => {
+                // The others may want some too, and what it would have replied matters to none of them.
+                call.reply.truncate(written);
+                is_lacking = true;
+            }
             Err(Interrupt::Later) => return Err(Interrupt::Later),
             Err(Interrupt::Work(_) | Interrupt::Ticket(..)) => {
                 call.reply.truncate(written);
@@ -194,7 +207,7 @@ fn run_all(call: &mut Call, queue: &Queue, taken_us: &mut Vec<Option<u64>>) -> H
         call.services.note_misses(command, noted);
         taken_us.push(started.map(micros_since));
     }
-    Ok(())
+    if is_lacking { Err(Interrupt::Later) } else { Ok(()) }
 }
 
 /// Has all keys read before the first command runs, so that none is run twice for a read.

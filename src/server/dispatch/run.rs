@@ -297,11 +297,15 @@ impl Services<'_> {
     /// Has workers read what a command lacks. Without any such, the engine is behind.
     fn wait_for_reads(&mut self, fetched: Vec<Fetched>, asker: &mut Asker<'_>) -> Next {
         let wanted = self.keyspace.take_wanted();
-        if wanted.is_empty() {
+        let wants_walks = self.keyspace.wants_walks();
+        if wanted.is_empty() && !wants_walks {
             self.stats.parked += 1;
             return Next::Later;
         }
         asker.client.fetched = fetched;
+        if wants_walks {
+            self.start_walks(asker.client);
+        }
         let mut keys = HashSet::new();
         for (key, read) in wanted {
             if !keys.insert(key.clone()) {
@@ -316,6 +320,17 @@ impl Services<'_> {
             asker.client.awaited += 1;
         }
         if asker.client.awaited > 0 { Next::Await } else { Next::Later }
+    }
+
+    /// Has a worker walk over keys for a transaction.
+    fn start_walks(&mut self, client: &mut Client) {
+        let old =
+            client.transaction.as_deref_mut().and_then(|transaction| transaction.walks.take());
+        let job = Box::new(self.keyspace.walk_job(old));
+        if self.workers.submit(Job::Walks { connection: client.id, job }) {
+            self.stats.deferred += 1;
+            client.awaited += 1;
+        }
     }
 
     /// Recomputes whether commands may take the short way.
@@ -361,19 +376,9 @@ fn refusal(command: &Command, client: &Client) -> Option<String> {
     if traits.has(Traits::MONITOR) && touches_keys {
         return Some("ERR Replica can't interact with the keyspace".to_owned());
     }
-    if traits.has(Traits::QUEUEING) {
-        if command.flags.has(Flags::NO_MULTI)
-            && command.verb != Verb::Multi
-            && command.verb != Verb::Watch
-        {
-            return Some("ERR Command not allowed inside a transaction".to_owned());
-        }
-        if commands::runs_elsewhere(command.verb) {
-            let name = command.full_name();
-            return Some(format!(
-                "ERR '{name}' reads from disk over a snapshot and is not allowed inside a transaction"
-            ));
-        }
+    let has_words_of_its_own = matches!(command.verb, Verb::Multi | Verb::Watch);
+    if traits.has(Traits::QUEUEING) && command.flags.has(Flags::NO_MULTI) && !has_words_of_its_own {
+        return Some("ERR Command not allowed inside a transaction".to_owned());
     }
     None
 }

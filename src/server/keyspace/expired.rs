@@ -59,6 +59,7 @@ impl Keyspace<'_> {
             self.last_seq = session.write(batch);
             self.has_written = true;
             self.changes += batch.len() as u64;
+            Self::note_changes(&mut self.written, batch);
         }
         admission
     }

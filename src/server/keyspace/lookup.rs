@@ -6,6 +6,7 @@ use super::super::interrupt::{Fault, Interrupt};
 use super::super::limits::LOOKUP_BYTES;
 use super::super::token::ConnectionId;
 use super::super::watch::Watch;
+use super::walked::Walking;
 use super::{Fetched, Found, Keyspace};
 
 impl Keyspace<'_> {
@@ -18,6 +19,7 @@ impl Keyspace<'_> {
         self.missed = 0;
         self.looked_up_bytes = 0;
         self.is_overfull = false;
+        self.walking = Walking::default();
         self.met.clear();
         if let Some(missing) = &mut self.missing {
             missing.clear();

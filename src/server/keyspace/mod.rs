@@ -28,14 +28,17 @@ use crate::parser::request::BATCH;
 use super::expiries::Expiries;
 use super::interrupt::{Fault, WRONG_TYPE};
 use super::limits::{SCRATCH_KEEP_BYTES, USER_KEY_BYTES, USER_VALUE_BYTES};
+use super::walks::{Change, Changes, Room};
 use super::watch::Watches;
 
 mod expired;
 mod lookup;
 mod staged;
+mod walked;
 
 pub(crate) use expired::Standing;
 use staged::Touched;
+use walked::Walking;
 
 /// The most databases there can be; namespaces from here on are the server's own.
 pub(crate) const MAX_DATABASES: usize = 240;
@@ -153,6 +156,11 @@ pub(crate) struct Keyspace<'e> {
     /// Keys and namespaces that the staged writes change, noted while anybody watches.
     touched: Vec<Touched>,
     watches: Watches,
+    /// What was written since transactions' walks were done.
+    written: Changes,
+    walking: Walking,
+    /// The memory of all such walks.
+    room: Room,
     /// Kept while events of expired keys are published.
     pub(crate) expiries: Option<Expiries>,
     /// Keys that the command has met, or overwrites, and that had expired: the engine's, with the time.
@@ -200,6 +208,9 @@ impl<'e> Keyspace<'e> {
             is_overfull: false,
             touched: Vec::new(),
             watches: Watches::default(),
+            written: Changes::default(),
+            walking: Walking::default(),
+            room: Room::default(),
             expiries: None,
             met: BTreeMap::new(),
             expired: Vec::new(),
@@ -242,6 +253,24 @@ impl<'e> Keyspace<'e> {
     /// The database that has a namespace.
     pub(crate) fn database_of(&self, namespace: u8) -> Option<usize> {
         self.namespaces.iter().take(self.databases).position(|&known| known == namespace)
+    }
+
+    /// Notes that the key at hand was written, for walks that were done before.
+    #[inline]
+    fn note_change(&mut self) {
+        if self.written.is_kept() {
+            self.written.note(Change::Key(self.key.as_slice().into()));
+        }
+    }
+
+    /// The same of all that a batch has written.
+    fn note_changes(changes: &mut Changes, batch: &Batch) {
+        if !changes.is_kept() {
+            return;
+        }
+        for (key, is_range) in batch.touched() {
+            changes.note(if is_range { Change::Cleared(key[0]) } else { Change::Key(key.into()) });
+        }
     }
 
     fn note_missing(missing: &mut Option<Vec<(usize, Vec<u8>)>>, db: usize, key: &[u8]) {
@@ -302,6 +331,7 @@ impl<'e> Keyspace<'e> {
         self.has_written = true;
         self.changes += 1;
         self.touch_watched(db);
+        self.note_change();
         if self.value.capacity() > SCRATCH_KEEP_BYTES {
             self.value = Vec::new();
         }
@@ -325,6 +355,7 @@ impl<'e> Keyspace<'e> {
         self.has_written = true;
         self.changes += 1;
         self.touch_watched(db);
+        self.note_change();
         Written::Done(self.last_seq)
     }
 

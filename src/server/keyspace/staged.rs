@@ -203,6 +203,7 @@ impl Keyspace<'_> {
         self.shown = self.shown.max(self.last_seq);
         self.has_written = true;
         self.changes += self.staged.len() as u64;
+        Self::note_changes(&mut self.written, &self.staged);
         for touched in self.touched.drain(..) {
             match touched {
                 Touched::Key { db, key, expires_ms } => {

@@ -12,6 +12,7 @@ use super::super::keepalive::keep_alive;
 use super::super::keyspace::Fetched;
 use super::super::limits::{LOOKUP_BYTES, MAX_CONNECTIONS};
 use super::super::token::{ConnectionId, Source};
+use super::super::walks::Walks;
 use super::super::warnings::Warning;
 use super::super::workers::Completion;
 use super::{Connection, Reactor, as_ms, enlist, find, recycle};
@@ -99,6 +100,7 @@ impl Reactor<'_> {
                     self.services.answer_work(slot, answer, &mut connection.outbox);
                     self.after_answer(id);
                 }
+                Completion::Walks { connection: id, walks } => self.take_walks(id, walks),
                 Completion::Fetch { connection: id, key, read, result } => {
                     self.take_fetched(id, Fetched { key, read, result });
                 }
@@ -122,6 +124,19 @@ impl Reactor<'_> {
             fetched.result = Err(Error::InvalidOption(sentence));
         }
         client.fetched.push(fetched);
+        self.take_awaited(id);
+    }
+
+    /// The walks of a transaction are done.
+    fn take_walks(&mut self, id: ConnectionId, walks: Walks) {
+        let Some(client) = self.services.clients.get_mut(id) else { return };
+        client.transaction().walks = Some(walks);
+        self.take_awaited(id);
+    }
+
+    /// Something that a command waits for is there; with the last of it, it runs again.
+    fn take_awaited(&mut self, id: ConnectionId) {
+        let Some(client) = self.services.clients.get_mut(id) else { return };
         client.awaited = client.awaited.saturating_sub(1);
         if client.awaited > 0 {
             self.settle(id);

@@ -5,9 +5,11 @@ use std::ops::ControlFlow;
 use crate::engine::Engine;
 use crate::parser::{Args, Protocol};
 
+use super::super::super::client::Traits;
 use super::super::super::interrupt::{Fault, SYNTAX};
 use super::super::super::limits::COUNTED_KEYS;
 use super::super::super::values::integer;
+use super::super::super::walks::{Wanted, What};
 use super::super::connection::database;
 use super::super::{Call, Handled};
 use super::walk::{Visitor, Walk, encoded};
@@ -17,6 +19,13 @@ pub(in super::super) fn dbsize(call: &mut Call) -> Handled {
     let (db, protocol) = (call.client.db(), call.reply.protocol());
     let keyspace = &mut call.services.keyspace;
     let range = keyspace.range(db, b"", None);
+    if call.client.traits.has(Traits::EXECUTING) {
+        if !call.client.is_silent() {
+            let keys = keyspace.walk_count(&Wanted { range, what: What::Count, protocol })?;
+            call.reply.integer(keys.cast_signed());
+        }
+        return Ok(());
+    }
     let engine = keyspace.engine();
     let count = Count { protocol, engine: engine.clone(), keys: 0 };
     Err(Walk::interrupt(engine.scan(range), protocol, count))
@@ -39,13 +48,13 @@ impl Visitor for Count {
     }
 
     fn finish(&mut self, is_whole: bool) -> Vec<u8> {
-        let keys = if is_whole { self.keys } else { self.keys.max(entries(&self.engine)) };
+        let keys = if is_whole { self.keys } else { self.keys.max(estimated_keys(&self.engine)) };
         encoded(self.protocol, |reply| reply.integer(keys.cast_signed()))
     }
 }
 
 /// All entries of all databases, overwritten ones and tombstones too.
-fn entries(engine: &Engine) -> u64 {
+pub(crate) fn estimated_keys(engine: &Engine) -> u64 {
     let stats = engine.stats();
     let tables: u64 = stats.levels.iter().map(|level| level.entries).sum();
     tables + stats.memtable_entries as u64

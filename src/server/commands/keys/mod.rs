@@ -9,7 +9,7 @@ mod names;
 mod object;
 mod payload;
 mod random;
-mod scan;
+pub(super) mod scan;
 mod wait;
 pub(super) mod walk;
 
@@ -20,8 +20,10 @@ use super::super::interrupt::{Fault, Interrupt};
 use super::super::keyspace::{Found, STRING};
 use super::{Call, Handled};
 
+pub(crate) use self::databases::estimated_keys;
 pub(super) use self::databases::{dbsize, flushall, flushdb, swapdb};
 pub(super) use self::expiry::invalid_time;
+pub(crate) use self::random::{Choice, Narrowed};
 
 pub(super) fn handle(call: &mut Call) -> Handled {
     match call.command.verb {

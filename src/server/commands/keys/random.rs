@@ -13,6 +13,7 @@ use crate::engine::{KeyRange, Result, Snapshot};
 use crate::parser::Protocol;
 
 use super::super::super::interrupt::{Fault, Interrupt};
+use super::super::super::walks::{Filter, Wanted, What};
 use super::super::super::workers::{Answer, Work};
 use super::super::{Call, Handled};
 use super::walk::encoded;
@@ -21,12 +22,40 @@ use super::walk::encoded;
 const FEW: usize = 64;
 
 pub(super) fn random_key(call: &mut Call) -> Handled {
+    let beginning = vec![call.services.keyspace.namespace(call.client.db())];
+    if call.is_in_transaction() {
+        return from_the_transaction(call, &beginning);
+    }
     let protocol = call.reply.protocol();
-    let keyspace = &mut call.services.keyspace;
-    let beginning = vec![keyspace.namespace(call.client.db())];
-    let snapshot = keyspace.engine().snapshot();
-    let choice = Choice { protocol, snapshot, beginning, random: below };
-    Err(Interrupt::Work(Box::new(choice)))
+    let snapshot = call.services.keyspace.engine().snapshot();
+    let choice = Choice::new(snapshot, beginning);
+    Err(Interrupt::Work(Box::new(Chosen { protocol, choice })))
+}
+
+/// Some key of those that the transaction sees.
+fn from_the_transaction(call: &mut Call, beginning: &[u8]) -> Handled {
+    if call.client.is_silent() {
+        return Ok(());
+    }
+    let protocol = call.reply.protocol();
+    let range = KeyRange::prefix(beginning);
+    let few = Wanted { range: range.clone(), what: What::Few, protocol };
+    let mut keys = call.services.keyspace.walk_keys(&few)?;
+    if keys.is_empty() {
+        // Those are gone. Some may be left elsewhere.
+        let filter = Filter::default();
+        let what = What::Keys {
+            filter,
+            is_reversed: false,
+            has_values: false,
+            limit: FEW as u64,
+            is_page: false,
+        };
+        keys = call.services.keyspace.walk_keys(&Wanted { range, what, protocol })?;
+    }
+    let chosen = below(keys.len().max(1) as u64) as usize;
+    call.reply.bulk_or_null(keys.get(chosen).map(Vec::as_slice));
+    Ok(())
 }
 
 /// A random number below `limit`, which is not 0.
@@ -34,8 +63,8 @@ fn below(limit: u64) -> u64 {
     RandomState::new().hash_one(limit) % limit
 }
 
-struct Choice {
-    protocol: Protocol,
+/// The choice of some key.
+pub(crate) struct Choice {
     snapshot: Snapshot,
     /// How the keys to choose from begin, the namespace included.
     beginning: Vec<u8>,
@@ -43,42 +72,58 @@ struct Choice {
 }
 
 /// How far a step has come.
-enum Step {
-    /// To a key, without its namespace, or to the end of an empty database.
-    Chosen(Option<Vec<u8>>),
+pub(crate) enum Narrowed {
     /// To fewer keys.
+    Further,
+    /// To those of this range, few or none: any of them will do.
+    To(KeyRange),
+}
+
+/// What a step of RANDOMKEY has come to.
+enum Step {
+    /// Fewer keys.
     Narrowed,
+    /// A key, without its namespace, or none where none is.
+    Chosen(Option<Vec<u8>>),
 }
 
 impl Choice {
-    fn step(&mut self) -> Result<Step> {
+    /// Among the keys that begin so.
+    pub(crate) fn new(snapshot: Snapshot, beginning: Vec<u8>) -> Self {
+        Choice { snapshot, beginning, random: below }
+    }
+
+    /// Takes a step.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub(crate) fn narrow(&mut self) -> Result<Narrowed> {
         let range = KeyRange::prefix(&self.beginning);
         let mut few = self.first(range.clone(), FEW)?;
         if few.len() < FEW {
             if few.is_empty() && self.beginning.len() > 1 {
                 // They have expired.
                 self.beginning.truncate(1);
-                return Ok(Step::Narrowed);
+                return Ok(Narrowed::Further);
             }
-            let chosen = (self.random)(few.len().max(1) as u64) as usize;
-            return Ok(Step::Chosen(few.get(chosen).map(|key| key[1..].to_vec())));
+            return Ok(Narrowed::To(range));
         }
         let lowest = few.swap_remove(0);
         let mut backward = self.snapshot.scan(range.clone()).without_waiting().reversed();
         let highest = if backward.advance()? { backward.key().to_vec() } else { lowest.clone() };
         let common = lowest.iter().zip(&highest).take_while(|(a, b)| a == b).count();
-        let Some(&last) = highest.get(common) else { return Ok(Step::Narrowed) };
+        let Some(&last) = highest.get(common) else { return Ok(Narrowed::Further) };
         // The lowest key may end where the others go on.
         let first = lowest.get(common).map_or(0, |&byte| u64::from(byte) + 1);
         let choice = first + (self.random)(u64::from(last) + 2 - first);
         let Some(byte) = choice.checked_sub(1) else {
-            return Ok(Step::Chosen(Some(lowest[1..].to_vec())));
+            return Ok(Narrowed::To(KeyRange::from(lowest.as_slice()..=lowest.as_slice())));
         };
         let start = [&lowest[..common], &[byte as u8]].concat();
         let rest = KeyRange { start, end: range.end };
         let next = self.first(rest, 1)?.pop().unwrap_or(highest);
         self.beginning = next[..=common].to_vec();
-        Ok(Step::Narrowed)
+        Ok(Narrowed::Further)
     }
 
     /// The first keys of a range, at most `most`.
@@ -90,11 +135,33 @@ impl Choice {
         }
         Ok(keys)
     }
+
+    /// Takes a step.
+    fn step(&mut self) -> Result<Step> {
+        let range = match self.narrow()? {
+            Narrowed::Further => return Ok(Step::Narrowed),
+            Narrowed::To(range) => range,
+        };
+        let few = self.first(range, FEW)?;
+        if few.is_empty() && self.beginning.len() > 1 {
+            // They have expired since.
+            self.beginning.truncate(1);
+            return Ok(Step::Narrowed);
+        }
+        let chosen = (self.random)(few.len().max(1) as u64) as usize;
+        Ok(Step::Chosen(few.get(chosen).map(|key| key[1..].to_vec())))
+    }
 }
 
-impl Work for Choice {
+/// RANDOMKEY.
+struct Chosen {
+    protocol: Protocol,
+    choice: Choice,
+}
+
+impl Work for Chosen {
     fn run(&mut self) -> Option<Answer> {
-        let (chosen, is_error) = match self.step() {
+        let (chosen, is_error) = match self.choice.step() {
             Ok(Step::Narrowed) => return None,
             Ok(Step::Chosen(key)) => (Ok(key), false),
             Err(error) => (Err(Fault::from(&error)), true),
@@ -103,7 +170,7 @@ impl Work for Choice {
             Ok(key) => reply.bulk_or_null(key.as_deref()),
             Err(fault) => reply.error(fault.line()),
         });
-        Some(Answer { bytes, seq: self.snapshot.seq(), is_error })
+        Some(Answer { bytes, seq: self.choice.snapshot.seq(), is_error })
     }
 }
 
@@ -128,8 +195,7 @@ mod tests {
     }
 
     fn choose(engine: &Engine) -> Option<String> {
-        let (snapshot, beginning) = (engine.snapshot(), vec![1]);
-        let mut choice = Choice { protocol: Protocol::Resp2, snapshot, beginning, random: below };
+        let mut choice = Choice::new(engine.snapshot(), vec![1]);
         for _ in 0..1000 {
             if let Step::Chosen(key) = choice.step().unwrap() {
                 return key.map(|key| String::from_utf8(key).unwrap());

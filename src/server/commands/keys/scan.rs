@@ -12,11 +12,11 @@ use crate::parser::Protocol;
 
 use super::super::super::cursors::Cursors;
 use super::super::super::interrupt::{Fault, SYNTAX};
+use super::super::super::keyspace::STRING;
 use super::super::super::limits::{LIST_REPLY_BYTES, SCAN_REPLY_BYTES};
-use super::super::super::values::glob;
 use super::super::super::values::integer::{self, NOT_AN_INTEGER};
+use super::super::super::walks::{Filter, Wanted, What};
 use super::super::{Call, Handled};
-use super::type_name;
 use super::walk::{Elements, Visitor, Walk};
 
 /// COUNT, unless it is given.
@@ -26,60 +26,45 @@ const COUNT: u64 = 10;
 const UNKNOWN_CURSOR: &str =
     "ERR unknown cursor: the server has forgotten it, begin again with cursor 0";
 
-/// Which keys are wanted.
-#[derive(Clone)]
-struct Pattern(Option<Vec<u8>>);
-
-impl Pattern {
-    fn new(pattern: &[u8]) -> Result<Self, Fault> {
-        glob::check(pattern)?;
-        Ok(Pattern((pattern != b"*").then(|| pattern.to_vec())))
-    }
-
-    fn matches(&self, key: &[u8]) -> bool {
-        self.0.as_ref().is_none_or(|pattern| glob::matches(pattern, key, false))
-    }
-
-    /// The keys of a database that can match, from `first` on.
-    fn range(&self, call: &Call, first: &[u8]) -> KeyRange {
-        let prefix = self.0.as_deref().map(glob::literal_prefix).unwrap_or_default();
-        let within = KeyRange::prefix(&prefix);
-        let start = first.max(prefix.as_slice());
-        call.services.keyspace.range(call.client.db(), start, within.end())
-    }
+/// The keys of a database that a filter can let pass, from `first` on.
+fn range(call: &Call, filter: &Filter, first: &[u8]) -> KeyRange {
+    let prefix = filter.prefix();
+    let within = KeyRange::prefix(&prefix);
+    let start = first.max(prefix.as_slice());
+    call.services.keyspace.range(call.client.db(), start, within.end())
 }
 
 /// What SCAN is asked for.
 struct Options {
-    pattern: Pattern,
+    filter: Filter,
     count: u64,
-    kind: Option<Vec<u8>>,
 }
 
 impl Options {
     fn parse(call: &Call) -> Result<Self, Fault> {
-        let mut options = Options { pattern: Pattern(None), count: COUNT, kind: None };
+        let (mut count, mut pattern, mut kind) = (COUNT, Filter::default(), None);
         let mut at = 1;
         while let Some(option) = call.args.get(at) {
             let operand = call.args.get(at + 1).ok_or(SYNTAX)?;
             match option.to_ascii_uppercase().as_slice() {
                 b"COUNT" => {
-                    let count = integer::parse(operand).ok_or(NOT_AN_INTEGER)?;
-                    options.count = u64::try_from(count).ok().filter(|&n| n > 0).ok_or(SYNTAX)?;
+                    let number = integer::parse(operand).ok_or(NOT_AN_INTEGER)?;
+                    count = u64::try_from(number).ok().filter(|&n| n > 0).ok_or(SYNTAX)?;
                 }
-                b"MATCH" => options.pattern = Pattern::new(operand)?,
-                b"TYPE" => options.kind = Some(operand.to_vec()),
+                b"MATCH" => pattern = Filter::matching(operand)?,
+                b"TYPE" => kind = Some(kind_named(operand)),
                 _ => return Err(SYNTAX.into()),
             }
             at += 2;
         }
-        Ok(options)
+        let filter = if let Some(kind) = kind { pattern.of_kind(kind) } else { pattern };
+        Ok(Options { filter, count })
     }
 }
 
 pub(super) fn scan(call: &mut Call) -> Handled {
     let number = parse_cursor(call.args.at(0)).ok_or("ERR invalid cursor")?;
-    let Options { pattern, count, kind } = Options::parse(call)?;
+    let Options { filter, count } = Options::parse(call)?;
     let cursors = Arc::clone(&call.services.cursors);
     let first = match number {
         0 => Vec::new(),
@@ -88,18 +73,39 @@ pub(super) fn scan(call: &mut Call) -> Handled {
             cursors.position(number).ok_or(UNKNOWN_CURSOR)?.to_vec()
         }
     };
-    let range = pattern.range(call, &first);
+    let range = range(call, &filter, &first);
     let protocol = call.reply.protocol();
-    let part = Part {
-        protocol,
-        pattern,
-        kind,
-        left: count,
-        keys: Elements::new(protocol),
-        next: None,
-        cursors,
-    };
+    if call.is_in_transaction() {
+        return page(call, range, filter, count);
+    }
+    let part =
+        Part { protocol, filter, left: count, keys: Elements::new(protocol), next: None, cursors };
     Err(Walk::interrupt(call.services.keyspace.engine().scan(range), protocol, part))
+}
+
+/// SCAN in a transaction.
+fn page(call: &mut Call, range: KeyRange, filter: Filter, count: u64) -> Handled {
+    if call.client.is_silent() {
+        return Ok(());
+    }
+    let what =
+        What::Keys { filter, is_reversed: false, has_values: false, limit: count, is_page: true };
+    let wanted = Wanted { range, what, protocol: call.reply.protocol() };
+    let found = call.services.keyspace.walk_list(&wanted)?;
+    let mut cursors = call.services.cursors.lock().unwrap_or_else(PoisonError::into_inner);
+    let cursor = found.next.map_or(0, |next| cursors.give(next.get(1..).unwrap_or_default()));
+    drop(cursors);
+    // Text cannot carry it anyway.
+    call.reply.array(2);
+    call.reply.bulk(cursor.to_string().as_bytes());
+    call.reply.array(found.keys as usize);
+    call.reply.raw(&found.bytes);
+    Ok(())
+}
+
+/// The type byte of a type, if there is one of that name.
+fn kind_named(name: &[u8]) -> Option<u8> {
+    name.eq_ignore_ascii_case(b"string").then_some(STRING)
 }
 
 /// The number of a cursor, in all spellings that Redis takes: those of C.
@@ -117,24 +123,13 @@ fn parse_cursor(word: &[u8]) -> Option<u64> {
 /// One call of SCAN.
 struct Part {
     protocol: Protocol,
-    pattern: Pattern,
-    kind: Option<Vec<u8>>,
+    filter: Filter,
     /// Keys that are still to be looked at.
     left: u64,
     keys: Elements,
     /// The key that the next call begins with.
     next: Option<Vec<u8>>,
     cursors: Arc<Mutex<Cursors>>,
-}
-
-impl Part {
-    fn wants(&self, key: &[u8], stored: &[u8]) -> bool {
-        let is_kind = |kind: &Vec<u8>| {
-            let name = type_name(stored.first().copied());
-            name.is_some_and(|name| kind.eq_ignore_ascii_case(name.as_bytes()))
-        };
-        self.kind.as_ref().is_none_or(is_kind) && self.pattern.matches(key)
-    }
 }
 
 impl Visitor for Part {
@@ -144,7 +139,7 @@ impl Visitor for Part {
             return Ok(ControlFlow::Break(()));
         }
         self.left -= 1;
-        if self.wants(key, stored) {
+        if self.filter.wants(key, stored) {
             self.keys.push(key);
         }
         Ok(ControlFlow::Continue(()))
@@ -169,22 +164,46 @@ impl Visitor for Part {
 }
 
 pub(super) fn keys(call: &mut Call) -> Handled {
-    let pattern = Pattern::new(call.args.at(0))?;
-    let range = pattern.range(call, b"");
+    let filter = Filter::matching(call.args.at(0))?;
+    let range = range(call, &filter, b"");
     let protocol = call.reply.protocol();
-    let all = All { pattern, keys: Elements::new(protocol) };
+    if call.is_in_transaction() {
+        let limit = u64::MAX;
+        let what =
+            What::Keys { filter, is_reversed: false, has_values: false, limit, is_page: false };
+        return list(call, &Wanted { range, what, protocol });
+    }
+    let all = All { filter, keys: Elements::new(protocol) };
     Err(Walk::interrupt(call.services.keyspace.engine().scan(range), protocol, all))
+}
+
+/// A walk in a transaction whose reply is a list.
+pub(in super::super) fn list(call: &mut Call, wanted: &Wanted) -> Handled {
+    if call.client.is_silent() {
+        return Ok(());
+    }
+    let found = call.services.keyspace.walk_list(wanted)?;
+    let keys = found.keys as usize;
+    match wanted.what {
+        What::Keys { has_values: true, .. } if wanted.protocol == Protocol::Resp3 => {
+            call.reply.map(keys);
+        }
+        What::Keys { has_values: true, .. } => call.reply.array(keys * 2),
+        _ => call.reply.array(keys),
+    }
+    call.reply.raw(&found.bytes);
+    Ok(())
 }
 
 /// KEYS.
 struct All {
-    pattern: Pattern,
+    filter: Filter,
     keys: Elements,
 }
 
 impl Visitor for All {
-    fn see(&mut self, key: &[u8], _: &[u8]) -> Result<ControlFlow<()>, Fault> {
-        if self.pattern.matches(key) {
+    fn see(&mut self, key: &[u8], stored: &[u8]) -> Result<ControlFlow<()>, Fault> {
+        if self.filter.wants(key, stored) {
             self.keys.push(key);
         }
         if self.keys.len() > LIST_REPLY_BYTES {
