@@ -102,7 +102,8 @@ fn what_belongs_to_a_lost_transaction_is_not_run() {
     let (code, err) = script.end("SET two 2\nEXEC\nSET three 3\n");
     assert_eq!(code, Some(2), "{err}");
     assert!(err.contains("none of its commands was executed"), "{err}");
-    assert!(err.contains("not sent") && err.contains("the script ends at line 3"), "{err}");
+    // Whether the client hears of the end before it sends or after is a matter of moments.
+    assert!(err.contains("the script ends at line 3"), "{err}");
     operator.ask("DBSIZE", "0");
     server.interrupt();
 }
