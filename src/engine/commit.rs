@@ -83,6 +83,8 @@ pub(crate) struct Commit {
     untidy: AtomicBool,
     last_commit_ms: AtomicU64,
     last_sync_ms: AtomicU64,
+    /// When somebody last waited for a long segment, or got one.
+    last_want_ms: AtomicU64,
     failed: OnceLock<Error>,
     durability: Durability,
     clock: Arc<dyn Clock>,
@@ -110,6 +112,7 @@ impl Commit {
             untidy: AtomicBool::new(false),
             last_commit_ms: AtomicU64::new(0),
             last_sync_ms: AtomicU64::new(0),
+            last_want_ms: AtomicU64::new(0),
             failed: OnceLock::new(),
             durability,
             clock,
@@ -277,7 +280,12 @@ impl Commit {
     /// Adds a prepared segment; returns the one whose place it takes, which is to be removed.
     #[must_use = "a segment without a place is to be removed"]
     pub(crate) fn add_spare(&self, spare: Spare) -> Option<Spare> {
-        let replaced = lock(&self.queue).add_spare(spare);
+        let mut queue = lock(&self.queue);
+        if queue.sizing.wanted().is_some() {
+            self.note_want();
+        }
+        let replaced = queue.add_spare(spare);
+        drop(queue);
         self.signal.notify();
         replaced
     }
@@ -295,7 +303,12 @@ impl Commit {
 
     /// Has a segment prepared that holds a write of so many bytes, which waits for it.
     pub(crate) fn want_segment(&self, payload_bytes: usize) {
+        self.note_want();
         lock(&self.queue).want(payload_bytes);
+    }
+
+    fn note_want(&self) {
+        self.last_want_ms.store(self.clock.now_ms(), Ordering::Relaxed);
     }
 
     /// There is no room for what was wanted.
@@ -314,9 +327,12 @@ impl Commit {
         queue.active_bytes.max(queue.spare.as_ref().map_or(0, |spare| spare.bytes)) > bytes
     }
 
-    /// Milliseconds since the last group.
+    /// Milliseconds since the last group, or since a write waited for a segment: that one is about to
+    /// come, and what was made for it is not to be given back before.
     pub(crate) fn idle_ms(&self) -> u64 {
-        self.clock.now_ms().abs_diff(self.last_commit_ms.load(Ordering::Relaxed))
+        let now = self.clock.now_ms();
+        let since = |then: &AtomicU64| now.abs_diff(then.load(Ordering::Relaxed));
+        since(&self.last_commit_ms).min(since(&self.last_want_ms))
     }
 
     /// Takes the spare out, unless something waits for the log. The caller holds the memory lock.

@@ -139,6 +139,39 @@ fn a_write_larger_than_the_segments_of_the_moment_gets_one_of_its_size() {
     assert!((0..40).all(|number| engine.got(&key(number)) == Some(vec![9; 1 << 20])));
 }
 
+/// Nor is what it waits for given back at once because nothing was written for long: by the clock of a
+/// machine, a fresh database has been at rest since 1970.
+#[test]
+fn a_large_write_after_a_rest_gets_its_segment() {
+    in_time("a large write after a rest", || {
+        let storage = SimStorage::new(1);
+        let clock = Standing::at(1_700_000_000_000);
+        let open = |storage: &SimStorage, seed| {
+            let environment = Environment { clock: clock.clone(), ..world(storage.clone(), seed) };
+            Engine::open(environment, growing()).unwrap().0
+        };
+        let large = vec![7; 200 << 10];
+        let engine = open(&storage, 1);
+        engine.put(b"fresh", &large).unwrap();
+        engine.compact().unwrap();
+        clock.set(1_700_000_100_000);
+        engine.run_background();
+        let at_rest = segments(&storage);
+        assert!(at_rest.iter().all(|(_, bytes)| *bytes == 32 << 10), "{at_rest:?}");
+        engine.put(b"rested", &large).unwrap();
+        engine.close().unwrap();
+        clock.set(1_700_000_200_000);
+        let engine = open(&storage, 2);
+        let mut batch = Batch::new();
+        (0..10).for_each(|number| _ = batch.put(&key(number), &large[..20 << 10]));
+        engine.write(&batch, WriteOptions::default()).unwrap();
+        drop(engine);
+        let engine = open(&storage.power_cut(Survival::Nothing), 3);
+        assert_eq!(engine.got(b"fresh"), engine.got(b"rested"));
+        assert_eq!(engine.scan(..).count(), 12);
+    });
+}
+
 /// Small writes go on beside it, and do not keep it from its turn.
 #[test]
 fn a_large_write_gets_its_turn_beside_small_ones() {

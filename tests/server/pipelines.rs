@@ -186,7 +186,6 @@ fn output_over_its_bound_closes_the_client_and_is_counted() {
     );
     let harness = roomy(Settings { output_bounds: bounds, ..settings() });
     let mut good = harness.connect();
-    good.ask("SET small s", "OK");
     good.ask(&format!("SET big {}", "b".repeat(12 << 20)), "OK");
     let mut bad = harness.connect();
     bad.send("GET big\n");
