@@ -95,15 +95,18 @@ impl Error {
         Error::Corrupt { file: file.to_owned(), offset, what: what.into() }
     }
 
-    /// Whether the cause is a full disk or quota, which can pass by itself. A read needs no room: one
-    /// that fails so has a device that fails.
+    /// Whether the cause is a full disk or quota, or a limit on the size of files (`ulimit -f`), which
+    /// can pass by itself. A read needs no room: one that fails so has a device that fails.
     pub fn is_no_space(&self) -> bool {
         match self {
             Error::NoSpace => true,
             Error::Io { op: "read", .. } => false,
-            Error::Io { source, .. } => {
-                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-            }
+            Error::Io { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull
+                    | io::ErrorKind::QuotaExceeded
+                    | io::ErrorKind::FileTooLarge
+            ),
             _ => false,
         }
     }
@@ -125,6 +128,18 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn want_of_room_is_told_from_other_failures() {
+        let failed = |op, errno: Errno| Error::io(op, "a file", errno.into());
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::FBIG] {
+            for op in ["create", "preallocate", "write", "sync", "rename"] {
+                assert!(failed(op, errno).is_no_space(), "{op}: {errno}");
+            }
+            assert!(!failed("read", errno).is_no_space(), "{errno}");
+        }
+        assert!(!failed("write", Errno::IO).is_no_space() && Error::NoSpace.is_no_space());
+    }
 
     #[test]
     fn too_many_open_files_are_told_from_other_failures() {

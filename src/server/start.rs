@@ -46,7 +46,9 @@ pub fn explain_open_error(error: &Error, data_dir: &Path) -> String {
     let dir = data_dir.display();
     let advice = match error {
         Error::Locked => "stop it, or choose another --data-dir",
-        Error::Io { .. } if error.is_no_space() => "make room on the device",
+        Error::Io { .. } if error.is_no_space() => {
+            "make room on the device, or raise its quota or the limit on the size of files"
+        }
         Error::Io { .. } => {
             "make the directory readable and writable, or choose another --data-dir"
         }

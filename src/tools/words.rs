@@ -38,7 +38,9 @@ pub(super) fn explain(what: &str, dir: &Path, error: &Error) -> String {
             "; stop its server first, or work on a backup of it: chronos backup --from HOST:PORT TARGET"
         }
         Error::UnknownFormat { .. } => "; use the version that wrote it",
-        Error::Io { .. } if error.is_no_space() => "; make room on the device",
+        Error::Io { .. } if error.is_no_space() => {
+            "; make room on the device, or raise its quota or the limit on the size of files"
+        }
         _ => "",
     };
     format!("cannot {what} {dir}: {error}{advice}")

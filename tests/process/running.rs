@@ -55,6 +55,38 @@ fn running_out_of_descriptors_turns_clients_away_without_spinning() {
     }
 }
 
+/// Sends the line until it is answered so: the engine looks for room again each second.
+fn ask_until(client: &mut Client, line: &str, begins: &str) {
+    let start = Instant::now();
+    loop {
+        client.send(format!("{line}\n"));
+        let reply = client.line();
+        if reply.starts_with(begins) {
+            return;
+        }
+        assert!(reply.starts_with("ERR NOSPACE") && start.elapsed() < PATIENCE, "{reply}");
+    }
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_want_of_room_and_passes_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(dir.path());
+    let mut client = program.connect();
+    client.ask("SET before 1", "OK");
+    let limit = |bytes| {
+        let limits = Rlimit { current: bytes, maximum: None };
+        prlimit(Some(program.pid()), Resource::Fsize, limits).unwrap();
+    };
+    limit(Some(5 << 18));
+    let large = format!("SET large {}", "l".repeat(7 << 18));
+    ask_until(&mut client, &large, "ERR NOSPACE");
+    client.ask("GET before", "1");
+    ask_until(&mut client, "SET small 1", "OK");
+    limit(None);
+    ask_until(&mut client, &large, "OK");
+}
+
 /// Whether a client is served rather than closed.
 fn serves(client: &mut Client) -> bool {
     let mut reply = [0; 5];
