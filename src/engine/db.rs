@@ -16,7 +16,6 @@ use super::health::{Faults, Health};
 use super::ingest::Ingest;
 use super::key::Seq;
 use super::memory::Memory;
-use super::memtable::Memtable;
 use super::options::{Environment, MIN_SEGMENT_BYTES, Options, Scheduling};
 use super::range::KeyRange;
 use super::read::Record;
@@ -31,7 +30,7 @@ use super::table::{BlockCache, Tables, Value, affordable_open_tables};
 use super::threads::Threads;
 use super::ticket::Ticket;
 use super::version::set::VersionSet;
-use super::view::View;
+use super::view::{KeyCounter, View};
 
 /// A handle to an open database, for any number of threads. Clones are cheap and share it. When the
 /// last one is dropped without [`Engine::close`], submitted writes are committed and the threads
@@ -233,19 +232,23 @@ impl Engine {
         }
     }
 
-    /// About how many keys there are in each of `ranges`, and how many of them are known to expire;
-    /// nothing is read from disk. Entries of memtables are counted if there are at most `most` of
-    /// them, and not at all else; those of tables count as they are, overwritten ones and
-    /// tombstones too. So the figures are exact while everything is in memory.
+    /// Begins to count the keys of each of `ranges` as of now. Nothing is read before the first step.
     ///
-    /// # Errors
-    /// None that is known: memory can be read.
-    pub fn estimate_keys(&self, ranges: &[KeyRange], most: usize) -> Result<Vec<(u64, u64)>> {
-        let in_memory: usize =
-            read(&self.inner.memory).memtables().map(Memtable::entry_count).sum();
-        let (inner, with_memtables) = (&self.inner, in_memory <= most);
-        let view = View::take(inner, Seq::MAX);
-        ranges.iter().map(|range| view.estimate_keys(inner, range, with_memtables)).collect()
+    /// ```
+    /// # use chronos::engine::{Engine, Environment, KeyRange, Options};
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let (engine, _) = Engine::open(Environment::disk(directory.path())?, Options::default())?;
+    /// # for user in ["user:1", "user:2"] { engine.put(user.as_bytes(), b"x")?; }
+    /// let mut counter = engine.count_keys(vec![KeyRange::prefix(b"user:")]);
+    /// while !counter.step() {}
+    /// assert_eq!(counter.counts()[0].keys, 2);
+    /// # engine.close()?;
+    /// # Ok::<(), chronos::engine::Error>(())
+    /// ```
+    pub fn count_keys(&self, ranges: Vec<KeyRange>) -> KeyCounter {
+        let environment = &self.inner.environment;
+        let (clock, seed) = (Arc::clone(&environment.clock), (environment.random)());
+        KeyCounter::new(View::take(&self.inner, Seq::MAX), clock, seed, ranges)
     }
 
     /// The database as of now, for as long as the snapshot is held.

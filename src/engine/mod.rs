@@ -98,4 +98,5 @@ pub use stalls::{Stall, StallCause, StallStats};
 pub use stats::{LevelStats, Stats};
 pub use table::{Compression, Value};
 pub use ticket::Ticket;
+pub use view::{KeyCount, KeyCounter};
 pub use write::{WriteDurability, WriteOptions};

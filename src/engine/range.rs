@@ -83,11 +83,6 @@ impl KeyRange {
     pub(crate) fn end(&self) -> Option<&[u8]> {
         self.end.as_deref()
     }
-
-    /// Whether it shares a key with `smallest ..= largest`, as far as ranges tell.
-    pub(crate) fn overlaps(&self, smallest: &[u8], largest: &[u8]) -> bool {
-        *self.start <= *largest && self.end().is_none_or(|end| smallest < end)
-    }
 }
 
 /// The first key behind all that begin with `prefix`; `None` if there is none.
@@ -164,8 +159,5 @@ mod tests {
         assert!(KeyRange::from("d".."b").is_empty() && KeyRange::from("b".."b").is_empty());
         assert!(KeyRange::from(.."").is_empty() && !KeyRange::all().is_empty());
         assert!(!KeyRange::from("b"..="b").is_empty());
-        let range = KeyRange::from("b".."d");
-        assert!(range.overlaps(b"a", b"b") && range.overlaps(b"c", b"z"));
-        assert!(!range.overlaps(b"d", b"e") && !range.overlaps(b"a", b"a~"));
     }
 }

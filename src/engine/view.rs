@@ -8,6 +8,7 @@
 //! of a memtable, a table) that holds nothing newer than the range delete begins behind it. That is
 //! decided when inputs are opened; a walk that gets stuck among what is dead opens them anew.
 
+mod count;
 mod walk;
 
 use std::ops::Deref;
@@ -25,7 +26,7 @@ use super::sync::read;
 use super::table::{Table, TableScan};
 use super::version::{TableRef, Version};
 
-use self::walk::Inputs;
+pub use self::count::{KeyCount, KeyCounter};
 pub(crate) use self::walk::LiveEntries;
 
 /// A state of the database. Clones share it.
@@ -72,60 +73,21 @@ impl View {
         range: &KeyRange,
         direction: Direction,
     ) -> LiveEntries {
-        LiveEntries::new(self.clone(), Inputs::All, clock, range.clone(), direction)
-    }
-
-    /// About how many keys there are in `range`, and how many of them expire, without a read from disk:
-    /// what is in memtables if that is asked for, and of tables their entries as far as they lie in
-    /// the range. Exact while there are no tables.
-    pub(crate) fn estimate_keys(
-        &self,
-        inner: &Inner,
-        range: &KeyRange,
-        with_memtables: bool,
-    ) -> Result<(u64, u64)> {
-        let tables = (0..super::version::LEVELS).flat_map(|level| self.version.level(level));
-        let mut keys = 0;
-        for table in tables {
-            let meta = table.meta();
-            let ends_inside = range.end().is_none_or(|end| *meta.largest < *end);
-            let is_deleted = self.ranges.iter().any(|ranges| {
-                ranges.iter().any(|delete| delete.covers_all(&meta.smallest, &meta.largest))
-            });
-            if is_deleted || !range.overlaps(&meta.smallest, &meta.largest) {
-                continue;
-            }
-            let is_inside = meta.smallest >= range.start && ends_inside;
-            keys += if is_inside { meta.entries } else { meta.entries / 2 };
-        }
-        let mut expiring = 0;
-        if with_memtables {
-            let clock = Arc::clone(&inner.environment.clock);
-            let (inputs, range) = (Inputs::Memtables, range.clone());
-            let direction = Direction::Forward;
-            let mut walk = LiveEntries::new(self.clone(), inputs, clock, range, direction);
-            while walk.advance()? {
-                keys += 1;
-                expiring += u64::from(walk.version().2.is_some());
-            }
-        }
-        Ok((keys, expiring))
+        LiveEntries::new(self.clone(), clock, range.clone(), direction)
     }
 
     /// The walks that a merge puts together.
-    fn inputs(&self, which: Inputs, range: &KeyRange, direction: Direction) -> Vec<Input> {
+    fn inputs(&self, range: &KeyRange, direction: Direction) -> Vec<Input> {
         let bounds = ScanRange { start: &range.start, end: range.end() };
         let mut inputs = self.memtable_inputs(bounds, direction);
-        if which == Inputs::All {
-            let level0 = self.version.level(0).iter();
-            let level0 = level0.filter_map(|table| self.scan_table(table, bounds, direction));
-            inputs.extend(level0.map(|walk| Box::new(walk) as Input));
-            let deeper = (1..super::version::LEVELS).filter_map(|level| {
-                let walk = LevelWalk::new(self, level, range, direction)?;
-                Some(Box::new(walk) as Input)
-            });
-            inputs.extend(deeper);
-        }
+        let level0 = self.version.level(0).iter();
+        let level0 = level0.filter_map(|table| self.scan_table(table, bounds, direction));
+        inputs.extend(level0.map(|walk| Box::new(walk) as Input));
+        let deeper = (1..super::version::LEVELS).filter_map(|level| {
+            let walk = LevelWalk::new(self, level, range, direction)?;
+            Some(Box::new(walk) as Input)
+        });
+        inputs.extend(deeper);
         inputs
     }
 }

@@ -25,6 +25,7 @@ mod closing;
 mod commands;
 pub mod config;
 mod connection;
+mod counts;
 mod cursors;
 mod dispatch;
 mod effects;

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 
 use crate::engine::{Error, Record, Seq, TableRead};
 
+use super::counts::Counting;
 use super::expiries::Sweep;
 use super::limits::WORKER_QUEUE;
 use super::notify::Notifier;
@@ -49,6 +50,8 @@ pub(crate) enum Job {
     Expiry { owner: u64, key: Vec<u8>, read: TableRead },
     /// A slice of a search for keys that expire.
     Sweep(Box<Sweep>),
+    /// A count of keys.
+    Count(Box<Counting>),
     /// Something that takes long to free.
     Drop(Box<dyn Send>),
 }
@@ -82,6 +85,7 @@ pub(crate) enum Completion {
         result: Result<Option<Record<'static>>, Error>,
     },
     Sweep(Box<Sweep>),
+    Count(Box<Counting>),
 }
 
 #[derive(Default)]
@@ -128,7 +132,9 @@ impl Workers {
         let mut queue = lock(&self.shared.queue);
         let kind = match job {
             Job::Read { .. } | Job::Fetch { .. } | Job::Expiry { .. } => &mut queue.reads,
-            Job::Work { .. } | Job::Walks { .. } | Job::Sweep(_) | Job::Drop(_) => &mut queue.work,
+            Job::Work { .. } | Job::Walks { .. } | Job::Sweep(_) | Job::Count(_) | Job::Drop(_) => {
+                &mut queue.work
+            }
         };
         if kind.len() >= WORKER_QUEUE {
             return false;
@@ -198,6 +204,13 @@ impl Shared {
             Job::Sweep(mut sweep) => {
                 sweep.run();
                 Some(Completion::Sweep(sweep))
+            }
+            Job::Count(mut counting) => {
+                if counting.run() {
+                    return Some(Completion::Count(counting));
+                }
+                lock(&self.queue).work.push_back(Job::Count(counting));
+                None
             }
             Job::Drop(unneeded) => {
                 drop(unneeded);

@@ -6,6 +6,7 @@
 mod admission;
 mod brittle;
 mod concurrent;
+mod counts;
 mod damage;
 mod durability;
 mod edits;

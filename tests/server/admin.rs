@@ -31,7 +31,7 @@ impl Client {
 
     /// Sends a RESP request whose reply is a bulk string, and returns it.
     #[track_caller]
-    fn bulk(&mut self, line: &str) -> String {
+    pub(super) fn bulk(&mut self, line: &str) -> String {
         self.send(request(line));
         let head = self.line();
         let length = head.strip_prefix('$').unwrap_or_else(|| panic!("{head:?}")).trim_end();

@@ -13,6 +13,7 @@ mod bounds;
 #[path = "../support/client.rs"]
 #[allow(dead_code, reason = "shared; another binary uses the rest")]
 mod client;
+mod counts;
 mod docs;
 mod expiry;
 mod faults;

@@ -19,7 +19,7 @@ mod order;
 mod tests;
 mod view;
 
-pub(crate) use self::view::MemtableView;
+pub(crate) use self::view::{MemtableScan, MemtableView};
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;

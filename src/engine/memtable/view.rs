@@ -83,6 +83,25 @@ pub(crate) struct MemtableScan {
 }
 
 impl MemtableScan {
+    /// The same walk, forward, without the places behind its end: what is left are its places.
+    pub(crate) fn bounded(mut self) -> Self {
+        if let Some(end) = &self.far_end {
+            self.rest.end = self.run.count_before(end).max(self.rest.start);
+        }
+        self
+    }
+
+    /// How many places are to come.
+    pub(crate) fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// The version at a place to come; `None` if it was inserted after the view was made.
+    pub(crate) fn entry_at(&mut self, at: usize) -> Option<Entry<'_>> {
+        self.offset = self.run.offset(self.rest.start + at);
+        (self.offset < self.filled_bytes).then(|| self.entry())
+    }
+
     /// The place in the run of the next version. Starts loading the one behind it.
     fn next(&mut self) -> Option<usize> {
         match self.direction {

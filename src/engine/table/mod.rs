@@ -17,6 +17,7 @@ mod block;
 mod builder;
 pub(crate) mod check;
 mod compression;
+mod draw;
 mod filter;
 mod format;
 mod forward;

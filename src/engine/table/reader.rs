@@ -131,7 +131,12 @@ impl Table {
 
     /// Whether any of its entries expires.
     pub(crate) fn has_expiring(&self) -> bool {
-        self.properties.expiring_count > 0
+        self.expiring_count() > 0
+    }
+
+    /// How many of its entries expire.
+    pub(crate) fn expiring_count(&self) -> u64 {
+        self.properties.expiring_count
     }
 
     /// Whether the table may hold `key`; "no" is certain. In memory only.

@@ -18,18 +18,10 @@ use crate::engine::range::KeyRange;
 /// Dead versions that are stepped over before the first search.
 const PATIENCE: usize = 32;
 
-/// Where a walk looks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Inputs {
-    All,
-    Memtables,
-}
-
 /// What is there in a range of a view, in one direction.
 pub(crate) struct LiveEntries {
     view: View,
     clock: Arc<dyn Clock>,
-    inputs: Inputs,
     /// Where it looks for what is to come, as of the last search.
     range: KeyRange,
     direction: Direction,
@@ -44,14 +36,13 @@ impl LiveEntries {
     /// Walks over what `view` shows in `range`, less what has expired by `clock`.
     pub(super) fn new(
         view: View,
-        inputs: Inputs,
         clock: Arc<dyn Clock>,
         range: KeyRange,
         direction: Direction,
     ) -> Self {
-        let live = open(&view, inputs, &clock, &range, direction);
+        let live = open(&view, &clock, &range, direction);
         let with_values = true;
-        LiveEntries { view, clock, inputs, range, direction, with_values, live, dead: 0 }
+        LiveEntries { view, clock, range, direction, with_values, live, dead: 0 }
     }
 
     /// The same for who wants keys only; before the first step.
@@ -115,7 +106,7 @@ impl LiveEntries {
     }
 
     fn open(&self, range: &KeyRange, direction: Direction) -> LiveIter<MergeIter> {
-        let live = open(&self.view, self.inputs, &self.clock, range, direction);
+        let live = open(&self.view, &self.clock, range, direction);
         if self.with_values { live } else { live.without_values() }
     }
 
@@ -132,12 +123,11 @@ impl LiveEntries {
 
 fn open(
     view: &View,
-    inputs: Inputs,
     clock: &Arc<dyn Clock>,
     range: &KeyRange,
     direction: Direction,
 ) -> LiveIter<MergeIter> {
-    let merged = MergeIter::new(view.inputs(inputs, range, direction), direction);
+    let merged = MergeIter::new(view.inputs(range, direction), direction);
     LiveIter::new(merged, view.reader(Arc::clone(clock)), direction)
 }
 

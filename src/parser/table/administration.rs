@@ -37,8 +37,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .costs("O(N), and O(T) once there are many")
         .does("Returns the number of keys.")
         .differs(
-            "Exact up to 1,000,000 keys. Beyond, it is the number of entries of all databases, \
-            overwritten and deleted ones included until they are merged away.",
+            "Exact up to 1,000,000 keys. Beyond, it is an estimate from a random sample, within a tenth.",
         ),
     command(Verb::Debug, "DEBUG", "subcommand [argument [argument ...]]", -2)
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE])
@@ -74,7 +73,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .costs("O(1)")
         .does("Shows figures about the server.")
         .differs(
-            "A section of Chronos's own, engine. The keyspace section is an estimate; \
+            "A section of Chronos's own, engine. The keyspace section is exact up to 10,000 keys of a database and an estimate beyond; \
             docs/protocol.md explains every figure.",
         ),
     command(Verb::LastSave, "LASTSAVE", "", 1)

@@ -21,6 +21,7 @@ use super::Settings;
 use super::client::{Client, Clients, Traits};
 use super::closing::CloseReason;
 use super::commands;
+use super::counts::Counts;
 use super::cursors::Cursors;
 use super::effects::{CLASSES_FAULT, Classes, Effects};
 use super::expiries::Attention;
@@ -94,6 +95,7 @@ pub(crate) struct Services<'e> {
     pub(crate) slowlog: SlowLog,
     pub(crate) latency: LatencyMonitor,
     pub(crate) saving: Saving,
+    pub(crate) counts: Counts,
     /// Where SCAN goes on; workers add to it.
     pub(crate) cursors: Arc<Mutex<Cursors>>,
     /// Who wants to be told of keys that expire.
@@ -160,6 +162,7 @@ impl<'e> Services<'e> {
             slowlog: SlowLog::default(),
             latency: LatencyMonitor::default(),
             saving,
+            counts: Counts::default(),
             cursors: Arc::default(),
             attention: Attention::new(settings.timeouts.expired_kept),
             expiry_index_bytes: settings.expiry_index_bytes,
@@ -202,6 +205,7 @@ impl Services<'_> {
     /// A connection is closed.
     pub(crate) fn forget_client(&mut self, id: ConnectionId) {
         let Some(mut client) = self.clients.take(id) else { return };
+        self.counts.end_question(id);
         commands::forget_transaction(&mut client, &mut self.keyspace);
         commands::forget_subscriptions(&mut client, &mut self.pubsub);
         if client.traits.has(Traits::MONITOR) {

@@ -56,6 +56,7 @@ impl Services<'_> {
             asker.client.traits = traits_before;
             self.stats.uncount(Some(command));
         } else {
+            self.counts.end_question(asker.client.id);
             asker.client.end_answer();
         }
         self.update_plain();
@@ -299,7 +300,7 @@ impl Services<'_> {
         let wanted = self.keyspace.take_wanted();
         let wants_walks = self.keyspace.wants_walks();
         if wanted.is_empty() && !wants_walks {
-            self.stats.parked += 1;
+            self.stats.parked += u64::from(!self.counts.is_asked_by(asker.client.id));
             return Next::Later;
         }
         asker.client.fetched = fetched;

@@ -13,7 +13,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::engine::{Durability, Stats as EngineStats};
+use crate::engine::{Durability, KeyCount, Stats as EngineStats};
 use crate::parser::table::{COMMANDS, Group, find, find_subcommand};
 use crate::parser::{Args, Command, Protocol};
 
@@ -97,28 +97,24 @@ const SECTIONS: [Section; 13] = [
     ("Engine", Shown::Always, engine::write),
 ];
 
-/// The most entries in memory that are counted for INFO, which runs where everybody waits for it.
-const MOST_COUNTED_KEYS: usize = 10_000;
-
 /// All that INFO draws on.
 pub(crate) struct Facts<'a, 'e> {
     services: &'a Services<'e>,
     engine: EngineStats,
     memory: Memory,
     operations_per_second: u64,
-    /// About how many keys each database has, and how many of them expire.
-    keys: Vec<(u64, u64)>,
+    /// How many keys each database has.
+    keys: Vec<KeyCount>,
 }
 
 impl<'a, 'e> Facts<'a, 'e> {
-    /// The facts of this moment.
+    /// The facts of this moment. How many keys there are is as of the last time they were counted: see
+    /// [`Services::count_keys`].
     pub(crate) fn gather(services: &'a mut Services<'e>) -> Self {
-        let keyspace = &mut services.keyspace;
-        let ranges: Vec<_> =
-            (0..keyspace.databases()).map(|db| keyspace.range(db, b"", None)).collect();
-        let engine = keyspace.engine();
-        let keys = engine.estimate_keys(&ranges, MOST_COUNTED_KEYS).unwrap_or_default();
-        let engine = engine.stats();
+        let keyspace = &services.keyspace;
+        let count = |db| services.counts.of(keyspace.namespace(db));
+        let keys = (0..keyspace.databases()).map(count).collect();
+        let engine = services.keyspace.engine().stats();
         let memory = Memory::measure(&engine, services);
         let operations_per_second = services.stats.rate();
         Facts { services, engine, memory, operations_per_second, keys }
@@ -129,23 +125,32 @@ impl<'a, 'e> Facts<'a, 'e> {
         &self.memory
     }
 
-    /// How many entries there are: see docs/protocol.md for what that says of keys.
-    pub(crate) fn entries(&self) -> u64 {
-        let tables: u64 = self.engine.levels.iter().map(|level| level.entries).sum();
-        tables + self.engine.memtable_entries as u64
+    /// How many keys there are in all databases.
+    pub(crate) fn keys(&self) -> u64 {
+        self.keys.iter().map(|count| count.keys).sum()
     }
+}
+
+/// Whether a section is among those that were named, all of them, or those shown if none is.
+fn is_shown(names: &[&[u8]], title: &str, shown: Shown) -> bool {
+    let is_named = |name: &str| names.iter().any(|n| n.eq_ignore_ascii_case(name.as_bytes()));
+    let all = is_named("all") || is_named("everything");
+    let default = all || names.is_empty() || is_named("default");
+    is_named(title) || all || default && shown == Shown::Always
+}
+
+/// Whether INFO with these names shows how many keys there are.
+pub(crate) fn shows_keys(names: &[&[u8]]) -> bool {
+    is_shown(names, "Keyspace", Shown::Always)
 }
 
 /// INFO's text: the sections named, those that are always shown if none is. Empty if nothing of that
 /// name is there.
 pub(crate) fn info<'n>(names: impl Iterator<Item = &'n [u8]>, facts: &Facts<'_, '_>) -> String {
     let names: Vec<_> = names.collect();
-    let is_named = |name: &str| names.iter().any(|n| n.eq_ignore_ascii_case(name.as_bytes()));
-    let all = is_named("all") || is_named("everything");
-    let default = all || names.is_empty() || is_named("default");
     let mut text = String::new();
     for (title, shown, write) in SECTIONS {
-        if !(is_named(title) || all || default && shown == Shown::Always) {
+        if !is_shown(&names, title, shown) {
             continue;
         }
         let gap = if text.is_empty() { "" } else { "\n" };

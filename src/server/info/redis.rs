@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::engine::Health;
+use crate::engine::{Health, KeyCount};
 use crate::parser::table::all;
 
 use super::memory::{self, ratio};
@@ -200,8 +200,8 @@ pub(super) fn write_error_stats(text: &mut String, facts: &Facts<'_, '_>) -> Wri
 
 /// See docs/protocol.md for how exact this is.
 pub(super) fn write_keyspace(text: &mut String, facts: &Facts<'_, '_>) -> Written {
-    let counts = facts.keys.iter().enumerate().filter(|(_, (keys, _))| *keys > 0);
-    for (db, (keys, expires)) in counts {
+    let counts = facts.keys.iter().enumerate().filter(|(_, count)| count.keys > 0);
+    for (db, KeyCount { keys, expiring: expires, .. }) in counts {
         writeln!(text, "db{db}:keys={keys},expires={expires},avg_ttl=0")?;
     }
     Ok(())

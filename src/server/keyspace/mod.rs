@@ -138,6 +138,8 @@ pub(crate) struct Keyspace<'e> {
     namespaces: Vec<u8>,
     databases: usize,
     staged: Batch,
+    /// The last write that emptied a namespace, by namespace.
+    cleared: HashMap<u8, Seq>,
     /// The exchanges of databases that are staged.
     swaps: Vec<(usize, usize)>,
     overlay: Option<Overlay>,
@@ -216,6 +218,7 @@ impl<'e> Keyspace<'e> {
             expired: Vec::new(),
             missing: None,
             last_seq: 0,
+            cleared: HashMap::new(),
             swap_seq: 0,
             has_written: false,
             changes: 0,
@@ -399,6 +402,11 @@ impl<'e> Keyspace<'e> {
     #[inline]
     pub(crate) fn swap_seq(&self) -> Seq {
         self.swap_seq
+    }
+
+    /// The last write that emptied a namespace since the start; 0 if none has.
+    pub(crate) fn cleared_seq(&self, namespace: u8) -> Seq {
+        self.cleared.get(&namespace).copied().unwrap_or(0)
     }
 
     /// The sequence number of the last write.

@@ -131,9 +131,7 @@ impl Keyspace<'_> {
             overlay.keys.retain(|key, _| key[0] != namespace);
             overlay.cleared.push(namespace);
         }
-        if !self.watches.is_empty() || self.expiries.is_some() {
-            self.touched.push(Touched::Database { db, namespace });
-        }
+        self.touched.push(Touched::Database { db, namespace });
     }
 
     /// Stages the exchange of two databases: one record, whatever is in them. Who watches a key is
@@ -213,6 +211,7 @@ impl Keyspace<'_> {
                     self.watches.touch(&(db, key[1..].to_vec()));
                 }
                 Touched::Database { db, namespace } => {
+                    self.cleared.insert(namespace, self.last_seq);
                     self.watches.touch_database(db);
                     if let Some(expiries) = &mut self.expiries {
                         expiries.clear(namespace);

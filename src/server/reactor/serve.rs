@@ -108,6 +108,7 @@ impl Reactor<'_> {
                     self.services.take_expiry_read(owner, Fetched { key, read, result });
                 }
                 Completion::Sweep(sweep) => self.services.take_sweep(sweep),
+                Completion::Count(counting) => self.services.counts.finish(&counting),
             }
         }
         self.completions = completions;

@@ -273,9 +273,8 @@ impl Running {
                         .then(|| std::mem::replace(list, List::empty(&self.wanted)))
                         .map(Base::List)
                 }
-                State::Count { scan, count } => {
-                    count_one(scan, count, engine)?.then(|| Base::Count(std::mem::take(count)))
-                }
+                State::Count { scan, count } => count_one(scan, count, engine, &self.wanted.range)?
+                    .then(|| Base::Count(std::mem::take(count))),
                 State::Few(choice) => choose(choice, snapshot, &self.wanted)?.map(Base::List),
             };
             if base.is_some() {
@@ -321,12 +320,17 @@ fn see(
 }
 
 /// Counts the next key. Returns whether that was all.
-fn count_one(scan: &mut Scan, count: &mut Count, engine: &Engine) -> Result<bool, Fault> {
+fn count_one(
+    scan: &mut Scan,
+    count: &mut Count,
+    engine: &Engine,
+    range: &KeyRange,
+) -> Result<bool, Fault> {
     if !scan.advance().map_err(|error| Fault::from(&error))? {
         return Ok(true);
     }
     if count.counted() as u64 >= COUNTED_KEYS {
-        count.set_estimate(super::super::commands::estimated_keys(engine));
+        count.set_estimate(super::super::commands::estimated_keys(engine, range.clone()));
         return Ok(true);
     }
     count.add(scan.key().get(1..).unwrap_or_default(), scan.expires_ms());

@@ -1,18 +1,19 @@
 //! Commands on whole databases: how many keys, none at all, exchanged.
 
-use std::ops::ControlFlow;
+use std::time::Instant;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, KeyCounter, KeyRange};
 use crate::parser::{Args, Protocol};
 
 use super::super::super::client::Traits;
-use super::super::super::interrupt::{Fault, SYNTAX};
-use super::super::super::limits::COUNTED_KEYS;
+use super::super::super::interrupt::{Fault, Interrupt, SYNTAX};
+use super::super::super::limits::{COUNTED_KEYS, WORK_SLICE};
 use super::super::super::values::integer;
 use super::super::super::walks::{Wanted, What};
+use super::super::super::workers::{Answer, Work};
 use super::super::connection::database;
 use super::super::{Call, Handled};
-use super::walk::{Visitor, Walk, encoded};
+use super::walk::encoded;
 
 /// DBSIZE.
 pub(in super::super) fn dbsize(call: &mut Call) -> Handled {
@@ -26,38 +27,35 @@ pub(in super::super) fn dbsize(call: &mut Call) -> Handled {
         }
         return Ok(());
     }
-    let engine = keyspace.engine();
-    let count = Count { protocol, engine: engine.clone(), keys: 0 };
-    Err(Walk::interrupt(engine.scan(range), protocol, count))
+    let counter = keyspace.engine().count_keys(vec![range]).exactly_up_to(COUNTED_KEYS);
+    Err(Interrupt::Work(Box::new(Size { counter, protocol })))
 }
 
-/// Counts keys, up to a bound.
-struct Count {
+/// A count of one database.
+struct Size {
+    counter: KeyCounter,
     protocol: Protocol,
-    engine: Engine,
-    keys: u64,
 }
 
-impl Visitor for Count {
-    fn see(&mut self, _: &[u8], _: &[u8]) -> Result<ControlFlow<()>, Fault> {
-        if self.keys == COUNTED_KEYS {
-            return Ok(ControlFlow::Break(()));
+impl Work for Size {
+    fn run(&mut self) -> Option<Answer> {
+        let begun = Instant::now();
+        while !self.counter.step() {
+            if begun.elapsed() >= WORK_SLICE {
+                return None;
+            }
         }
-        self.keys += 1;
-        Ok(ControlFlow::Continue(()))
-    }
-
-    fn finish(&mut self, is_whole: bool) -> Vec<u8> {
-        let keys = if is_whole { self.keys } else { self.keys.max(estimated_keys(&self.engine)) };
-        encoded(self.protocol, |reply| reply.integer(keys.cast_signed()))
+        let keys = self.counter.counts().iter().map(|count| count.keys).sum::<u64>();
+        let bytes = encoded(self.protocol, |reply| reply.integer(keys.cast_signed()));
+        Some(Answer { bytes, seq: self.counter.seq(), is_error: false })
     }
 }
 
-/// All entries of all databases, overwritten ones and tombstones too.
-pub(crate) fn estimated_keys(engine: &Engine) -> u64 {
-    let stats = engine.stats();
-    let tables: u64 = stats.levels.iter().map(|level| level.entries).sum();
-    tables + stats.memtable_entries as u64
+/// About how many keys there are in a range that has too many to be counted.
+pub(crate) fn estimated_keys(engine: &Engine, range: KeyRange) -> u64 {
+    let mut counter = engine.count_keys(vec![range]).exactly_up_to(0);
+    while !counter.step() {}
+    counter.counts().iter().map(|count| count.keys).sum()
 }
 
 /// FLUSHDB.

@@ -13,7 +13,7 @@ const STORED_BESIDE_BYTES: usize = 2;
 pub(super) fn handle(call: &mut Call) -> Handled {
     match call.command.verb {
         Verb::MemoryUsage => return usage(call),
-        Verb::MemoryStats => stats(call),
+        Verb::MemoryStats => return stats(call),
         Verb::MemoryDoctor => doctor(call),
         Verb::MemoryMallocStats => {
             call.reply.bulk(b"Stats not supported for the current allocator");
@@ -54,9 +54,10 @@ fn percentage(part: u64, whole: u64) -> String {
     share.to_string()
 }
 
-fn stats(call: &mut Call) {
+fn stats(call: &mut Call) -> Handled {
+    call.services.count_keys(call.client.id)?;
     let facts = Facts::gather(call.services);
-    let (memory, keys) = (facts.memory(), facts.entries());
+    let (memory, keys) = (facts.memory(), facts.keys());
     let dataset = memory.dataset();
     // As in Redis: of all that is there for the keys.
     let per_key = memory.used.saturating_sub(memory.fixed).checked_div(keys).unwrap_or(0);
@@ -82,6 +83,7 @@ fn stats(call: &mut Call) {
         call.reply.bulk(name.as_bytes());
         call.reply.double(&digits);
     }
+    Ok(())
 }
 
 fn doctor(call: &mut Call) {

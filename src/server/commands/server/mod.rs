@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::parser::{Protocol, Verb};
 
 use super::super::client::Traits;
-use super::super::info::{Facts, info, no_such_section};
+use super::super::info::{Facts, info, no_such_section, shows_keys};
 use super::super::interrupt::{Interrupt, SYNTAX};
 use super::super::outbox::Finish;
 use super::help::help;
@@ -74,6 +74,9 @@ pub(super) fn handle(call: &mut Call) -> Handled {
 }
 
 fn show_info(call: &mut Call) -> Handled {
+    if shows_keys(&call.args.iter().collect::<Vec<_>>()) {
+        call.services.count_keys(call.client.id)?;
+    }
     let facts = Facts::gather(call.services);
     let text = info(call.args.iter(), &facts);
     if call.client.protocol != Protocol::Text {
