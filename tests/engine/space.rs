@@ -155,7 +155,6 @@ fn the_log_of_what_was_overwritten_is_given_back_though_nothing_is_written() {
     for round in 0..60 {
         (0..10).for_each(|number| engine.put(&key(number), &[round; 400]).unwrap());
     }
-    assert!(engine.stats().wal_segments > 3, "{}", engine.stats().wal_segments);
     at_rest("segments are given back", || engine.stats().wal_segments <= 2);
     assert_eq!(engine.scan(..).count(), 10);
 }
