@@ -162,6 +162,26 @@ fn recover(storage: &SimStorage, seed: u64) -> (Engine, Recovery) {
     Engine::open(world(storage.clone(), seed), tiny(Scheduling::Manual)).unwrap()
 }
 
+/// A power cut may take any sector of a table that was being written, the first block's too.
+#[test]
+fn what_a_power_cut_has_torn_is_ours_and_goes() {
+    let storage = SimStorage::new(1);
+    let state = sample(&storage);
+    let storage = storage.kill();
+    let names = storage.list().unwrap();
+    let table = names.iter().find(|name| name.strip_suffix(".sst").is_some()).unwrap();
+    let mut torn = storage.read_file(table).unwrap();
+    torn[..512].fill(0);
+    storage.write_file("000700.sst", &torn).unwrap();
+    storage.write_file("000701.sst", &[7; 4096]).unwrap();
+    let (engine, recovery) = recover(&storage, 2);
+    assert!(recovery.foreign.is_empty(), "{:?}", recovery.foreign);
+    assert!(observe(&engine, KEYS).unwrap() == state);
+    let names = storage.list().unwrap();
+    let is_torn = |name: &String| name == "000700.sst" || name == "000701.sst";
+    assert!(!names.iter().any(is_torn), "{names:?}");
+}
+
 #[test]
 fn what_nothing_proves_to_be_ours_is_left_alone_and_told_of() {
     let storage = SimStorage::new(1);

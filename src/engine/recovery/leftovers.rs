@@ -8,7 +8,9 @@
 //!
 //! What counts as proof:
 //!
-//! - a table begins with a block whose checksum is bound to its number and to the file's beginning;
+//! - a table begins with a block whose checksum is bound to its number and to the file's beginning; or
+//!   a power cut has torn that block: a sector of it is missing, that is zeros, or the file is cut at the
+//!   border of a page;
 //! - a segment that the log may need has the header of a log segment, or groups under its number (then
 //!   it is damaged, and not foreign); one that it needs no more must be a link of the chain that leads
 //!   back from the oldest needed one: the segment that this names, up to the group that this names;
@@ -28,6 +30,10 @@ use crate::engine::version::set::{Loaded, Snapshot};
 
 /// What is read of a table at first: more than a usual block.
 const FIRST_BYTES: usize = 64 << 10;
+
+/// What devices write as a whole, and the steps in which a file grows, in bytes.
+const SECTOR_BYTES: usize = 512;
+const PAGE_BYTES: usize = 4096;
 
 /// A block that holds one entry of the greatest length, and some more.
 const MOST_BYTES: usize = MAX_VALUE_BYTES + MAX_KEY_BYTES + (4 << 10);
@@ -84,8 +90,17 @@ fn is_blank(bytes: &[u8]) -> bool {
 fn is_table(storage: &dyn Storage, id: u64) -> bool {
     [FIRST_BYTES, MOST_BYTES].into_iter().any(|bytes| {
         let start = start_of(storage, &filename::table(id), bytes);
-        start.is_some_and(|start| is_blank(&start) || table::begins_as(&start, id))
+        start.is_some_and(|start| {
+            is_blank(&start) || table::begins_as(&start, id) || is_torn(&start, bytes)
+        })
     })
+}
+
+/// Whether a power cut may have left this of a file's first `wanted` bytes. Texts hold no sectors of
+/// zeros, and what others compress neither.
+fn is_torn(start: &[u8], wanted: usize) -> bool {
+    let is_cut = start.len() < wanted && start.len().is_multiple_of(PAGE_BYTES);
+    is_cut || start.chunks(SECTOR_BYTES).any(is_blank)
 }
 
 fn is_manifest(storage: &dyn Storage, id: u64) -> bool {
