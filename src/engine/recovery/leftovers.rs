@@ -12,13 +12,12 @@
 //!   a power cut has torn that block: a sector of it is missing, that is zeros, or the file is cut at the
 //!   border of a page;
 //! - a segment that the log may need has the header of a log segment, or groups under its number (then
-//!   it is damaged, and not foreign); one that it needs no more must be a link of the chain that leads
-//!   back from the oldest needed one: the segment that this names, up to the group that this names;
+//!   it is damaged, and not foreign); one that it needs no more has the header of a log segment with its
+//!   number, or with a smaller one: it was recycled, and numbers grow;
 //! - a manifest has the header of one, with its number;
 //! - of all of them: nothing but zeros where that would stand, for files are filled with zeros first.
 
 use super::Directory;
-use super::log::Segment;
 use crate::engine::coding::get_u32;
 use crate::engine::filename::{self, CURRENT};
 use crate::engine::journal::format::{BLOCK_BYTES, FILE_MAGIC, HeaderBlock, VERSION};
@@ -129,11 +128,9 @@ fn own_segments(
     // Without a manifest, whatever is a log may be the one that is looked for.
     let first = snapshot.map_or(0, |snapshot| snapshot.first_segment);
     let needed = directory.segments.range(first..).copied();
-    let mut own = needed.filter(|id| *id == first || is_segment(storage, *id)).collect();
-    if let Some(snapshot) = snapshot {
-        follow_back(storage, directory, snapshot.first_segment, &mut own);
-    }
-    own
+    let needed = needed.filter(|id| *id == first || is_segment(storage, *id));
+    let old = directory.segments.range(..first).copied();
+    needed.chain(old.filter(|id| is_old_segment(storage, *id))).collect()
 }
 
 /// Whether a file that may be part of the log is one of its segments, whole, prepared or damaged.
@@ -158,29 +155,13 @@ fn looks_like_header(bytes: &[u8]) -> bool {
     bytes.starts_with(FILE_MAGIC) || follows == [Some(VERSION), Some(Purpose::Wal as u32)]
 }
 
-/// Adds the segments that the log was in before the one that it begins with.
-fn follow_back(
-    storage: &dyn Storage,
-    directory: &Directory,
-    first: u64,
-    own: &mut std::collections::BTreeSet<u64>,
-) {
-    // What holds nothing is nobody's.
-    own.extend(directory.segments.range(..first).filter(|id| {
-        start_of(storage, &filename::wal(**id), BLOCK_BYTES).is_some_and(|start| is_blank(&start))
-    }));
-    let mut later = Segment::find(storage, first, first).ok().flatten();
-    while let Some(segment) = later {
-        let (id, header) = (segment.header.previous_id, segment.header);
-        let found = directory.segments.contains(&id).then(|| Segment::find(storage, id, first));
-        let found = found.and_then(|found| found.ok().flatten());
-        later = found.filter(|earlier| {
-            let bytes = earlier.read(storage).unwrap_or_default();
-            let (journal, outcome) = earlier.journal(&bytes, Some(header.previous_end));
-            let is_link = outcome.is_ok()
-                && journal.end == header.previous_end
-                && journal.last_crc == header.previous_crc;
-            is_link && own.insert(id)
-        });
-    }
+/// Whether a segment that the log needs no more is ours: nothing is in it, or it has the header of a log
+/// segment under this number, or under a smaller one that it had before it was recycled.
+fn is_old_segment(storage: &dyn Storage, id: u64) -> bool {
+    let start = start_of(storage, &filename::wal(id), BLOCK_BYTES);
+    start.is_some_and(|start| match Header::decode(&start) {
+        HeaderBlock::Valid(header) => header.purpose == Purpose::Wal && header.id <= id,
+        HeaderBlock::Blank => true,
+        HeaderBlock::UnknownVersion(_) | HeaderBlock::Invalid => is_blank(&start),
+    })
 }
