@@ -7,7 +7,9 @@
 //! written that the last one may be wrong by more than a tenth.
 //!
 //! Who asks is answered from counts that began after the question (or are as good), so that a client
-//! sees its own writes; it asks once, however often its command runs.
+//! sees its own writes; it asks once, however often its command runs. Where a count does not come for
+//! [`PATIENCE`], because reads from disk hang, say, it is told the last ones: INFO is what people look
+//! at then.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -31,6 +33,9 @@ const GREAT_DRIFT: u64 = 12;
 
 /// Otherwise the time since its last count must be this many times what that took.
 const REST: u64 = 10;
+
+/// How long somebody waits for a count.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Steps between two looks at the clock.
 const STEPS_PER_LOOK: usize = 4;
@@ -172,13 +177,15 @@ impl Services<'_> {
                 !counted(namespace).is_some_and(is_good)
             })
             .collect();
-        if wanted.is_empty() {
+        let elapsed = Duration::from_millis(self.tick_ms.saturating_sub(question.asked_ms));
+        if wanted.is_empty() || elapsed >= PATIENCE {
             self.keyspace.show(self.counts.seq());
             return Ok(());
         }
         if !self.counts.is_counting {
             self.counts.is_counting = self.start_counting(wanted);
         }
+        self.keyspace.retry_within(PATIENCE.saturating_sub(elapsed));
         Err(Interrupt::Later)
     }
 
@@ -191,5 +198,66 @@ impl Services<'_> {
         let counting =
             Counting { counter, namespaces, begun_ms, took_ms, spent: Duration::default() };
         self.workers.submit(Job::Count(Box::new(counting)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::Settings;
+    use super::super::notify::Notifier;
+    use super::*;
+    use crate::engine::storage::sim::SimStorage;
+    use crate::engine::{Engine, Environment, Options, SystemClock};
+
+    fn counted(keys: u64, expiring: u64) -> Counted {
+        let count = KeyCount { keys, expiring, is_exact: keys < EXACT_KEYS };
+        Counted { count, seq: 1_000, begun_ms: 500, took_ms: 10 }
+    }
+
+    #[test]
+    fn a_count_answers_as_long_as_it_is_right() {
+        let ask = |writes: u64, asked_ms| Question { seq: 1_000 + writes, asked_ms };
+        let small = counted(10_000, 0);
+        assert!(small.answers(ask(0, 1 << 40)), "nothing was written");
+        assert!(!small.answers(ask(1, 501)), "it is exact");
+        assert!(!counted(5, 1).answers(ask(0, 501)), "a key may have expired");
+        let large = counted(1_000_000, 0);
+        assert!(large.answers(ask(20_000, 1 << 40)) && !large.answers(ask(20_001, 1 << 40)));
+        assert!(large.answers(ask(80_000, 600)), "it has to rest");
+        assert!(!large.answers(ask(90_000, 600)), "it may be wrong by a tenth");
+        let expiring = counted(1_000_000, 15_000);
+        assert!(!expiring.answers(ask(301, 1 << 40)), "most writes may expire");
+        assert!(
+            expiring.answers(Question { seq: 900, asked_ms: 400 }),
+            "it began after the question"
+        );
+    }
+
+    #[test]
+    fn who_has_waited_for_long_is_told_the_last_count() {
+        let environment = Environment {
+            storage: Arc::new(SimStorage::new(1)),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(|| 4),
+        };
+        let (engine, _) = Engine::open(environment, Options::default()).unwrap();
+        let poll = mio::Poll::new().unwrap();
+        let notifier = Arc::new(Notifier::new(poll.registry()).unwrap());
+        let settings = Settings { workers: 1, ..Settings::default() };
+        let mut services = Services::new(&engine, &settings, Vec::new(), notifier).unwrap();
+        // A count that does not end.
+        services.counts.is_counting = true;
+        let id = ConnectionId { slot: 0, generation: 0 };
+        let patience_ms = PATIENCE.as_millis() as u64;
+        services.tick_ms = 7;
+        assert!(services.count_keys(id).is_err());
+        services.tick_ms = 6 + patience_ms;
+        assert!(services.count_keys(id).is_err());
+        services.tick_ms = 7 + patience_ms;
+        assert!(services.count_keys(id).is_ok());
+        services.counts.end_question(id);
+        assert!(services.count_keys(id).is_err(), "the next question begins anew");
     }
 }
