@@ -51,8 +51,11 @@ impl Services<'_> {
             asker.client.end_answer();
             return Next::Continue;
         }
+        let protocol_before = asker.client.protocol;
         let next = self.run(command, args, asker);
         if matches!(next, Next::Later | Next::Await) {
+            // A HELLO in a transaction may have changed it.
+            asker.client.protocol = protocol_before;
             asker.client.traits = traits_before;
             self.stats.uncount(Some(command));
         } else {
