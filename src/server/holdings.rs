@@ -12,6 +12,10 @@ const EASY_EIGHTHS: usize = 6;
 /// Bytes moved within a window or two that make a client count as one that gets on.
 const BRISK_BYTES: u64 = 4 << 10;
 
+/// What every client may hold unblamed: a few requests and replies, INFO's among them. Without this an
+/// honest client that says little would go before a crowd of strangers who have just sent much.
+const MODEST_BYTES: usize = 32 << 10;
+
 /// See [`Pace`].
 const WINDOW_MS: u64 = 5_000;
 
@@ -117,11 +121,13 @@ impl Pace {
         }
     }
 
-    /// How bad it is that a client of this pace holds so much: the first to be closed has the most.
+    /// How bad it is that a client of this pace holds so much: the first to be closed has the most. It
+    /// is zero for what anybody may hold.
     pub(crate) fn burden(mut self, held_bytes: usize, now_ms: u64) -> u64 {
         self.turn_over(now_ms);
         let moved = u64::from(self.current) + u64::from(self.previous);
-        (held_bytes as u64).saturating_mul(BRISK_BYTES) / (1 + moved.min(BRISK_BYTES))
+        let blamed_bytes = held_bytes.saturating_sub(MODEST_BYTES) as u64;
+        blamed_bytes.saturating_mul(BRISK_BYTES) / (1 + moved.min(BRISK_BYTES))
     }
 }
 
@@ -161,15 +167,24 @@ mod tests {
             stuck.burden(300 << 10, now_ms),
         ];
         assert!(burdens.is_sorted(), "{burdens:?}");
-        let same = [slow.burden(10, now_ms), slow.burden(20, now_ms)];
+        let same = [slow.burden(40 << 10, now_ms), slow.burden(50 << 10, now_ms)];
         assert!(same[0] < same[1]);
+    }
+
+    #[test]
+    fn who_says_little_does_not_go_before_those_who_hold_much() {
+        let (mut stranger, quiet) = <(Pace, Pace)>::default();
+        stranger.count(100_000, 1);
+        let quiet_burden = quiet.burden(16 << 10, 2);
+        assert!(quiet_burden < stranger.burden(100_000, 2), "{quiet_burden}");
     }
 
     #[test]
     fn what_was_moved_counts_for_two_windows() {
         let mut pace = Pace::default();
         pace.count(1 << 20, 4_999);
-        assert_eq!(pace.burden(4097, 9_999), 4096);
-        assert_eq!(pace.burden(4097, 10_000), 4097 * 4096);
+        let held_bytes = MODEST_BYTES + 4097;
+        assert_eq!(pace.burden(held_bytes, 9_999), 4096);
+        assert_eq!(pace.burden(held_bytes, 10_000), 4097 * 4096);
     }
 }

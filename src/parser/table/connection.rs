@@ -133,7 +133,7 @@ const CLIENT_SUBCOMMANDS: &[Command] = &[
         .since("7.0.0")
         .costs("O(1)")
         .does("Asks to keep this connection when memory is short.")
-        .differs("Accepted; no connection is closed to free memory."),
+        .differs("It is closed last, after those who have not asked."),
     command(Verb::ClientNoTouch, "NO-TOUCH", "<ON | OFF>", 3)
         .under("CLIENT")
         .flags(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE])

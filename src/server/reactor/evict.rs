@@ -6,6 +6,8 @@
 //! them are closed early. Stopping all reads was rejected: a client that sends one long value is no
 //! help to anybody by waiting.
 
+use std::cmp::Reverse;
+
 use super::super::client::Traits;
 use super::super::closing::CloseReason;
 use super::super::connection::Flags;
@@ -67,9 +69,9 @@ impl Reactor<'_> {
             let client = self.services.clients.get(connection.id);
             let is_spared = client.is_some_and(|client| client.traits.has(Traits::NO_EVICT));
             let burden = connection.pace.burden(counted_bytes, self.now_ms);
-            worst.push((is_spared, std::cmp::Reverse(burden), connection.id));
+            worst.push((is_spared, Reverse((burden, counted_bytes)), connection.id));
         }
-        worst.sort_unstable_by_key(|&(is_spared, burden, _)| (is_spared, burden));
+        worst.sort_unstable_by_key(|&(is_spared, badness, _)| (is_spared, badness));
         let mut freed_bytes = 0;
         for (_, _, id) in worst {
             if freed_bytes >= bytes {
