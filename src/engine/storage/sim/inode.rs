@@ -133,14 +133,21 @@ impl Inode {
         self.extent(|sector| self.newest(sector))
     }
 
-    /// The length that the file has at least if of each dirty sector there is `choice` of it.
-    pub(super) fn extent(&self, mut choice: impl FnMut(usize) -> usize) -> usize {
+    /// Where the last byte ends if of each dirty sector there is `choice` of it.
+    fn extent(&self, mut choice: impl FnMut(usize) -> usize) -> usize {
         let end = |sector, choice| match choice {
             0 => 0,
             _ => sector * SECTOR_BYTES + self.held(sector, choice).len(),
         };
         let ends = self.dirty.keys().map(|sector| end(*sector, choice(*sector)));
         ends.fold(self.durable.len(), usize::max)
+    }
+
+    /// The length that a power cut leaves if of each dirty sector there is `choice` of it. File systems write
+    /// pages, and note a length once a page is written: it ends where a page or what was written does.
+    pub(super) fn length(&self, choice: impl FnMut(usize) -> usize) -> usize {
+        let extent = self.extent(choice);
+        self.lengths().into_iter().find(|length| *length >= extent).unwrap_or(extent)
     }
 
     /// The lengths that the file may have after a power cut, shortest first: the device's, those

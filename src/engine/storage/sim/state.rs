@@ -296,7 +296,7 @@ impl State {
                 choices.insert(sector, choice);
             }
             let choice = |sector| choices.get(&sector).copied().unwrap_or(0);
-            (name, id, inode.image(inode.extent(choice), choice))
+            (name, id, inode.image(inode.length(choice), choice))
         });
         self.rebooted(images)
     }

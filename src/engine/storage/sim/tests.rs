@@ -86,7 +86,8 @@ fn random_survival_mixes_sectors_and_fills_holes_with_zeros() {
             .collect();
         assert!(sectors[..2].iter().all(|byte| matches!(byte, 1 | 2)));
         assert!(sectors[2..].iter().all(|byte| matches!(byte, 0 | 2)));
-        assert!(bytes.len() == 2 * SECTOR_BYTES || sectors.last() == Some(&2));
+        // That of the device, or all that was written, which is less than a page.
+        assert!([2, 6].contains(&sectors.len()), "{}", sectors.len());
         seen.insert(sectors);
     }
     assert!(seen.len() > 40, "64 outcomes exist, {} were seen", seen.len());
